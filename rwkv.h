@@ -1,0 +1,3164 @@
+/* rwkv.h - RWKV language models in one C header. MIT licence, at the end.
+ *
+ * RWKV is a recurrent network with the quality of a transformer (Peng et al.,
+ * "RWKV: Reinventing RNNs for the Transformer Era", arXiv 2305.13048): reading
+ * a token takes the same time and memory however long the text is.
+ *
+ * DO THIS
+ *
+ *   #define RWKV_IMPLEMENTATION
+ *   #include "rwkv.h"
+ *
+ * in one C or C++ file, and #include "rwkv.h" alone in the others. It needs
+ * libc and libm (link with -lm), C99 or C++11, and no compiler flags: kernels
+ * for the processor it runs on are chosen when a model is loaded.
+ *
+ * EXAMPLE
+ *
+ *   rwkv_sampler sampler = {0};         // all zero: the likeliest token
+ *   rwkv_error   error;
+ *   rwkv_model  *model = rwkv_load("story.rwkv", NULL, &error);
+ *   rwkv_state  *state = rwkv_state_new(model);     // NULL if model is NULL
+ *   int          token = 0, size, i;    // 0 begins a text
+ *
+ *   if (!state) return fprintf(stderr, "%s\n", error.message), 1;
+ *   for (i = 0; i < 100 && rwkv_eval(token, state); i++) {
+ *       token = rwkv_sample(&sampler, state);
+ *       fwrite(rwkv_token_bytes(model, token, &size), 1, (size_t)size, stdout);
+ *   }
+ *   rwkv_state_free(state);
+ *   rwkv_free(model);
+ *
+ * A model file is made with tools/convert_pth.py from the checkpoints that are
+ * published.
+ *
+ * CONTENTS                                        search for the >>tag
+ *
+ *    1  >>api           what a program calls; stop reading after it
+ *    2  >>platform      compilers, processors, systems
+ *    3  >>errors        codes and messages
+ *    4  >>types         scalars, layouts, and the table of kernels
+ *    5  >>kernels       the arithmetic, once for every instruction set
+ *    6  >>dispatch      choosing the instruction set
+ *    7  >>parallel      splitting a matrix over threads
+ *    8  >>file          the model file: header, tensors, checks
+ *    9  >>model         loading, mapping, freeing
+ *   10  >>layers        what both kinds of layers do
+ *   11  >>time_mix      the five equations of the time mix
+ *   12  >>channel_mix   the three of the channel mix
+ *   13  >>forward       one pass, and the four ways to call it
+ *   14  >>state         making, copying, saving states
+ *   15  >>tokenizer     text to tokens and back
+ *   16  >>sampler       choosing a token
+ *   17  >>quantize      8 and 4 bits: reserved
+ *   18  >>end           version and licence
+ *
+ * OPTIONS, to be defined before the #include of the implementation; those with
+ * a star before every #include. What can be chosen when the program runs is in
+ * rwkv_options instead.
+ *
+ *   RWKV_IMPLEMENTATION     put the functions here, in exactly one file
+ *   RWKV_STATIC         *   the functions are static: several files, several copies
+ *   RWKV_API            *   what stands before every public function (extern)
+ *   RWKV_FILENAME           how the file includes itself ("rwkv.h"); change it if
+ *                           you rename the file
+ *   RWKV_ASSERT(c)          checks of the library's own reasoning (none); never
+ *                           fails on bad input
+ *   RWKV_NO_STDIO       *   no files: no rwkv_load, no rwkv_quantize
+ *   RWKV_NO_MMAP            rwkv_load reads files and never maps them
+ *   RWKV_NO_MALLOC          no malloc: options.allocator must be given, states may
+ *                           be made by rwkv_state_init
+ *   RWKV_NO_SIMD            scalar kernels only: a fifth of the code, much slower
+ *   RWKV_NO_THREADS         no OpenMP and no options.parallel
+ *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize, no rwkv_token_bytes
+ *   RWKV_NO_SAMPLER     *   no rwkv_sample, and less scratch if the chunk is small
+ *   RWKV_NO_QUANTIZE    *   no rwkv_quantize
+ *   RWKV_NO_ERROR_STRINGS   error messages are empty, codes and offsets stay
+ *
+ * DOES NOT
+ *
+ *   - run RWKV versions other than 4, or models whose parts differ from it
+ *   - read checkpoints: the converter does that
+ *   - train, or use a GPU
+ *   - tokenize the 20B vocabulary of the Pile models yet (it decodes it)
+ *   - print, exit, abort, or keep anything in global variables
+ *   - check that the weights of a file are sensible: NaN in, NaN out
+ *
+ * MEMORY
+ *
+ *   A mapped model costs no memory of its own, and pages of it come and go as
+ *   the system likes. rwkv_info tells the size of a state: the numbers that are
+ *   the text so far, the logits, and the scratch of one evaluation, which grows
+ *   with options.chunk and is small at chunk = 1. All memory of a model comes
+ *   with rwkv_load, all memory of a state with rwkv_state_new; nothing else
+ *   allocates. Failure leaves nothing behind and changes nothing.
+ *
+ * THREADS
+ *
+ *   A model may be used by all threads at once, a state by one at a time. One
+ *   evaluation runs on the calling thread, unless built with OpenMP (-fopenmp)
+ *   or given options.parallel and options.n_threads.
+ *
+ * NUMERICS
+ *
+ *   The same model file and tokens give the same bits of logits, whatever the
+ *   instruction set, the compiler, its flags short of -ffast-math, the number
+ *   of threads, the chunk, and whether tokens come one by one, in a sequence or
+ *   in a batch. This holds because every number is defined by one sequence of
+ *   IEEE-754 binary32 operations, in >>types and >>kernels:
+ *
+ *   - Every multiplication that feeds an addition is written as a fused
+ *     multiply-add, FMA(a, b, c), so that there is nothing a compiler may fuse
+ *     or not. Without the instruction it is computed in software, correctly.
+ *   - A dot product is FMA over ascending columns, in blocks of 256 columns
+ *     that start from 0; the blocks' sums are added in ascending order.
+ *   - Sums over a vector (layer norm, softmax) run in 16 lanes, lane i taking
+ *     elements i, i + 16, ...; then halves are added: 8, 4, 2, 1.
+ *   - exp is the one in >>types. Division and square root are IEEE's.
+ *   - Threads split the rows of a matrix, never a sum.
+ *
+ *   It does not hold for the bits of a NaN, or if the program sets another
+ *   rounding mode or flushes subnormal numbers to zero.
+ *
+ * FILE FORMAT, version 1
+ *
+ *   Little-endian. The file is laid out as the kernels read it, so loading is:
+ *   map, check, point. Everything begins at a multiple of 64; gaps are zero.
+ *
+ *     0  u8[8]  'R' 'W' 'K' 'V' 13 10 26 10    44  u32  n_head: 0
+ *     8  u32    format version: 1              48  u64  bytes of the whole file
+ *    12  u32    RWKV version: 4                56  u64  bytes of the vocabulary
+ *    16  u32    type: rwkv_type                64  f32  eps of the layer norms
+ *    20  u32    tokenizer: 0 none, 1 bytes,    68       zero
+ *               2 World, 3 20B                120  u32  CRC-32 of all bytes from
+ *    24  u32    n_vocab    V, up to 2^24                128 on
+ *    28  u32    n_embd     D, up to 2^20      124  u32  CRC-32 of the 124 bytes
+ *    32  u32    n_att      A, up to 2^20                before
+ *    36  u32    n_ffn      F, up to 2^20
+ *    40  u32    n_layer    L, up to 4096
+ *
+ *   From byte 128 on, the tensors in the order of the table in >>file, which is
+ *   the order in which an evaluation reads them; layer after layer. Where each
+ *   one lies follows from the dimensions alone.
+ *
+ *     vector     f32, padded with zeros to a multiple of 16. time_decay holds
+ *                w = -exp(time_decay) of the checkpoint
+ *     embedding  rows one after another, of the file's type, as in the
+ *                checkpoint: ln0 is applied when a row is looked up, because the
+ *                result would have to be rounded again to be stored in 16 bits
+ *     matrix     (rows, columns) of the file's type, in panels of 16 rows,
+ *                interleaved: for each column the panel's 16 elements side by
+ *                side. Element (r, k) is number r/16*16*columns + k*16 + r%16.
+ *                Rows that are missing in the last panel are zero. A vector
+ *                register of any width reads whole lanes, a lane is a row, and
+ *                there is never a sum across lanes.
+ *
+ *         panel 0, column 0     column 1              panel 1, column 0
+ *       | r0 r1 r2 ... r15 | r0 r1 r2 ... r15 | ... | r16 r17 ... r31 | ...
+ *
+ *   Then the vocabulary, if the tokenizer is not 0:
+ *
+ *     u32  n_cells, n_bytes, n_merges, 0
+ *     u32  offset[V + 1]    token i is bytes offset[i] to offset[i + 1]; none: it
+ *                           has no text
+ *     u32  cell[n_cells][3]  {base, parent, token + 1}: a trie of the tokens' bytes
+ *                           (not for 20B). Cell 0 is the root; the child of cell
+ *                           s by byte c is cell base + c if its parent is s.
+ *                           Unused: {0, 2^32 - 1, 0}; without children: base is
+ *                           2^32 - 1
+ *     u32  merge[n_merges][3]  {left, right, merged token}, by rank (20B only)
+ *     u8   bytes[n_bytes]
+ */
+#ifndef RWKV__PASS
+
+/* ============================================================================
+ * 1. MARK: api                                                          >>api
+ *
+ * Everything a program needs. Stop at the end of this section if you are only
+ * interested in using the library.
+ * ========================================================================== */
+#ifndef RWKV_H_INCLUDED
+#define RWKV_H_INCLUDED
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define RWKV_VERSION 100 /* major * 10000 + minor * 100 + patch of this header */
+
+#ifndef RWKV_API
+#if defined(RWKV_STATIC)
+#if defined(__GNUC__)
+#define RWKV_API static __attribute__((unused))
+#else
+#define RWKV_API static
+#endif
+#else
+#define RWKV_API extern
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The weights and the vocabulary. Read-only once loaded: any number of threads
+ * and states may use one model at the same time.                             */
+typedef struct rwkv_model rwkv_model;
+
+/* One timeline of text: the recurrent numbers, the scratch of one evaluation
+ * and its logits. One thread at a time; different states are independent.
+ * A state borrows its model, which must outlive it.                          */
+typedef struct rwkv_state rwkv_state;
+
+/* ---- results and errors ------------------------------------------------- */
+
+typedef enum rwkv_result {
+    RWKV_OK = 0,
+    RWKV_ERR_ARGUMENT,    /* NULL pointer, token out of range, bad option      */
+    RWKV_ERR_MEMORY,      /* the allocator returned NULL, or there is none     */
+    RWKV_ERR_FILE,        /* open, read, map or write failed                   */
+    RWKV_ERR_FORMAT,      /* not a model file, truncated, or corrupt           */
+    RWKV_ERR_UNSUPPORTED, /* valid, but this build or version lacks it         */
+    RWKV_ERR_MISMATCH     /* a state or file that belongs elsewhere            */
+} rwkv_result;
+
+/* What went wrong, for the calls that can fail because of the world. `offset`
+ * is the byte of the file that the message is about (0 if about none). The
+ * message is one line, without a newline, and names the thing and the numbers:
+ * "block 3 att.key: file ends at byte 81920, needs 131072".                  */
+typedef struct rwkv_error {
+    rwkv_result code;
+    uint64_t    offset;
+    char        message[192];
+} rwkv_error;
+
+/* A short constant English phrase for a code. Never NULL.                    */
+RWKV_API const char *rwkv_result_string(rwkv_result code);
+
+/* ---- options ------------------------------------------------------------ */
+
+/* How the elements of the matrices and of the embedding are stored.
+ * Everything else, and all arithmetic, is 32-bit float.                      */
+typedef enum rwkv_type {
+    RWKV_TYPE_DEFAULT = 0,
+    RWKV_TYPE_F32,        /* IEEE binary32                                     */
+    RWKV_TYPE_F16,        /* IEEE binary16                                     */
+    RWKV_TYPE_BF16,       /* the upper half of a binary32                      */
+    RWKV_TYPE_Q8,         /* reserved: blocks of 8-bit integers                */
+    RWKV_TYPE_Q4          /* reserved: blocks of 4-bit integers                */
+} rwkv_type;
+
+/* Where memory comes from. `align` is a power of two, at most 64. A NULL
+ * `alloc` means malloc and free (with RWKV_NO_MALLOC: an error). `free` may be
+ * NULL for an allocator that gives everything back at once.                  */
+typedef struct rwkv_allocator {
+    void *(*alloc)(size_t size, size_t align, void *user);
+    void  (*free)(void *ptr, void *user);
+    void  *user;
+} rwkv_allocator;
+
+/* Your thread pool: run fn(ctx, i) for every i in [0, n), in any order, on any
+ * threads, and return when all are done. n is never larger than n_threads. It
+ * may be called from several threads at once if you evaluate several states
+ * at once.                                                                   */
+typedef struct rwkv_parallel {
+    void (*run)(int n, void (*fn)(void *ctx, int i), void *ctx, void *user);
+    void  *user;
+} rwkv_parallel;
+
+/* Read the file into memory instead of mapping it.                           */
+#define RWKV_FLAG_NO_MMAP 1u
+
+/* All zero, or a NULL pointer, means the defaults.                           */
+typedef struct rwkv_options {
+    uint32_t       flags;     /* RWKV_FLAG_*, or'ed                            */
+    int            n_threads; /* parts a matrix is split into, at most 256;
+                                 0: 1, or OpenMP's count if built with it      */
+    int            chunk;     /* most rows in one pass over the weights, up to
+                                 65536; 0: 84. Sets the scratch of a state     */
+    const char    *isa;       /* a name of rwkv_isa_available; NULL: the widest */
+    rwkv_allocator allocator;
+    rwkv_parallel  parallel;  /* NULL run: OpenMP if built with it, else the
+                                 calling thread alone                          */
+} rwkv_options;
+
+/* ---- model -------------------------------------------------------------- */
+
+typedef struct rwkv_info {
+    int         version;      /* of RWKV: 4                                    */
+    int         n_vocab, n_embd, n_att, n_ffn, n_layer;
+    rwkv_type   type;         /* of the matrices                               */
+    size_t      model_bytes;  /* the model file                                */
+    size_t      state_bytes;  /* one live state with its scratch               */
+    size_t      save_bytes;   /* one saved state                               */
+    const char *isa;          /* the kernels in use                            */
+} rwkv_info;
+
+#ifndef RWKV_NO_STDIO
+/* Load a model file. It is mapped where the system can, so this takes no time
+ * and no memory, and the file must not change while the model lives. Returns
+ * NULL on failure and fills *error if that is not NULL.                      */
+RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rwkv_error *error);
+#endif
+
+/* The same from `size` bytes in memory, which are borrowed, not copied: they
+ * must stay as they are until rwkv_free. `data` must lie at a multiple of 4
+ * (64 is fastest); bytes after the end of the model are ignored. Only a
+ * big-endian machine makes a copy.                                           */
+RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size,
+                                      const rwkv_options *options, rwkv_error *error);
+
+/* NULL is allowed. Free every state of the model first.                      */
+RWKV_API void rwkv_free(rwkv_model *model);
+
+/* All zero for NULL.                                                         */
+RWKV_API rwkv_info rwkv_model_info(const rwkv_model *model);
+
+/* ---- state -------------------------------------------------------------- */
+
+/* A new, empty state from the model's allocator. NULL if there is no memory. */
+RWKV_API rwkv_state *rwkv_state_new(const rwkv_model *model);
+
+/* The same in memory of yours: at least rwkv_info.state_bytes, at any
+ * alignment. NULL if it is too small. rwkv_state_free does nothing to it.    */
+RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size_t size);
+
+/* A new state that goes on where this one is. NULL if there is no memory.    */
+RWKV_API rwkv_state *rwkv_state_clone(const rwkv_state *state);
+
+/* Make dst go on where src is. Both must be of one model, else dst is left as
+ * it was. Never allocates.                                                   */
+RWKV_API void rwkv_state_copy(rwkv_state *dst, const rwkv_state *src);
+
+/* Back to the empty state.                                                   */
+RWKV_API void rwkv_state_reset(rwkv_state *state);
+RWKV_API void rwkv_state_free(rwkv_state *state);
+
+/* Write the state to `out` and return rwkv_info.save_bytes. If `size` is less
+ * than that, nothing is written: NULL, 0 asks for the size. Little-endian on
+ * every machine; a state saved on one goes on, to the bit, on any other.     */
+RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size);
+
+/* Take up a saved state, logits included. RWKV_ERR_MISMATCH if it belongs to
+ * another model file, RWKV_ERR_FORMAT if it is cut or corrupt; the state is
+ * then as it was.                                                            */
+RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t size);
+
+/* The parts of one layer's state; a and b are the WKV's numerator and
+ * denominator, both divided by exp(p).                                       */
+typedef enum rwkv_part {
+    RWKV_PART_ATT_X, /* (n_embd) last input of the time mix, after ln1         */
+    RWKV_PART_ATT_A, /* (n_att)                                                */
+    RWKV_PART_ATT_B, /* (n_att)                                                */
+    RWKV_PART_ATT_P, /* (n_att)  largest exponent so far; -1e30 when empty     */
+    RWKV_PART_FFN_X  /* (n_embd) last input of the channel mix, after ln2      */
+} rwkv_part;
+
+/* The numbers themselves, to look at or to change; *count (may be NULL) is how
+ * many. NULL if there is no such part or layer.                              */
+RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, int *count);
+
+/* ---- evaluation --------------------------------------------------------- */
+
+/* Read one token. Returns the logits of the next one, n_vocab of them, which
+ * stay until the next evaluation; NULL, with the state unchanged, if the token
+ * is out of range.                                                           */
+RWKV_API const float *rwkv_eval(int token, rwkv_state *state);
+
+/* Read n tokens, as n calls of rwkv_eval would and to the same bits, but
+ * reading the weights once per chunk and the head once. Returns the logits
+ * after the last; NULL, with the state unchanged, if any token is out of
+ * range or n < 0. n = 0 returns rwkv_logits(state).                          */
+RWKV_API const float *rwkv_eval_sequence(const int *tokens, int n, rwkv_state *state);
+
+/* The same, and logits[i * n_vocab ...] are the logits after token i.        */
+RWKV_API rwkv_result rwkv_eval_all(const int *tokens, int n, rwkv_state *state, float *logits);
+
+/* One token for each of n different states of one model: the weights are read
+ * once for all of them. Each state gets its own logits. On an error no state
+ * is changed. Uses the scratch of states[0]; reads at most `chunk` rows in
+ * one pass.                                                                  */
+RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *states, int n);
+
+/* The logits of the last evaluation (n_vocab); zeros if there was none.      */
+RWKV_API const float *rwkv_logits(const rwkv_state *state);
+
+/* What the head made them of: the last vector after ln_out (n_embd); zeros if
+ * there was none.                                                            */
+RWKV_API const float *rwkv_hidden(const rwkv_state *state);
+
+/* ---- text --------------------------------------------------------------- */
+
+#ifndef RWKV_NO_TOKENIZER
+/* Write the tokens of `length` bytes of text (NUL bytes are text too) to
+ * `tokens`, at most `capacity`, and return how many there are in all: NULL, 0
+ * asks for the count, which is never more than `length`. Negative on an error:
+ * -RWKV_ERR_ARGUMENT, -RWKV_ERR_UNSUPPORTED if the model file has no tokenizer
+ * this version knows, -RWKV_ERR_MISMATCH if a byte is in no token.           */
+RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t length,
+                           int *tokens, int capacity);
+
+/* The bytes of a token, not NUL-terminated and perhaps not whole UTF-8
+ * characters; *length (may be NULL) is how many. Points into the model. NULL
+ * and 0 if the token is out of range or the model has no vocabulary; length 0
+ * for a token without text, such as the end of text.                         */
+RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *length);
+#endif
+
+#ifndef RWKV_NO_SAMPLER
+/* How the next token is chosen. All zero is greedy: the largest logit. In this
+ * order, which is that of the RWKV authors' own programs (others apply the
+ * temperature first, which keeps more or fewer tokens):
+ *   1. logit -= presence + frequency * counts[token], where counts[token] > 0
+ *   2. p = softmax(logit), at temperature 1
+ *   3. top_p: keep the most probable tokens until their sum reaches top_p
+ *      (and those as probable as the last one kept)
+ *   4. top_k: of these keep the k most probable (the lower ids among equals)
+ *   5. p = p^(1 / temperature), normalized; draw
+ *   6. every count *= decay, then counts[drawn] += 1                         */
+typedef struct rwkv_sampler {
+    float    temperature; /* 0: greedy. Official default 1.0                   */
+    float    top_p;       /* 0 or >= 1: off. Official default 0.85             */
+    int      top_k;       /* 0: off                                            */
+    float    presence;    /* official default 0.2                              */
+    float    frequency;   /* official default 0.2                              */
+    float    decay;       /* of counts; 0: 1, no decay. Official default 0.996 */
+    float   *counts;      /* n_vocab numbers of yours, zero at first, or NULL:
+                             no penalties                                      */
+    uint64_t seed;        /* the same seed draws the same tokens on every
+                             machine; each draw moves it on                    */
+} rwkv_sampler;
+
+/* Choose a token from the state's logits, which stay as they are. Always a
+ * valid token: NaN counts as -infinity, and if nothing has a probability the
+ * lowest id is chosen. -1 if an argument is NULL.                            */
+RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
+#endif
+
+/* ---- the rest ----------------------------------------------------------- */
+
+#if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
+/* Turn a 32 or 16-bit model file into an 8 or 4-bit one. Reserved: this
+ * version answers RWKV_ERR_UNSUPPORTED.                                      */
+RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
+                                   rwkv_error *error);
+#endif
+
+/* RWKV_VERSION of the implementation that is linked.                         */
+RWKV_API int rwkv_version(void);
+
+/* The instruction sets this build and this machine have kernels for: "scalar"
+ * first, the widest last; NULL past the end. They give the same bits.        */
+RWKV_API const char *rwkv_isa_available(int index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* RWKV_H_INCLUDED */
+#endif /* RWKV__PASS */
+
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+
+/* ============================================================================
+ * 2. MARK: platform                                                >>platform
+ *
+ * What differs between compilers, processors and systems, and nothing else.
+ * ========================================================================== */
+#if defined(__FAST_MATH__)
+#error "rwkv.h: -ffast-math changes the results; compile without it"
+#endif
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
+#error "rwkv.h: floats are evaluated in a wider type (x87?); compile with -msse2 -mfpmath=sse"
+#endif
+
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <string.h>
+#ifndef RWKV_NO_MALLOC
+#include <stdlib.h>
+#endif
+#ifndef RWKV_NO_STDIO
+#include <stdio.h>
+#endif
+
+#if CHAR_BIT != 8 || INT_MAX < 2147483647 || FLT_MANT_DIG != 24
+#error "rwkv.h: needs 8-bit bytes, 32-bit int and IEEE-754 binary32 float"
+#endif
+
+#ifndef RWKV_FILENAME
+#define RWKV_FILENAME "rwkv.h"
+#endif
+
+/* Called on what can only be a mistake in this file, never on input.         */
+#ifndef RWKV_ASSERT
+#define RWKV_ASSERT(condition) ((void)0)
+#endif
+
+#if defined(__GNUC__) /* and clang */
+#define RWKV__RESTRICT __restrict__
+#define RWKV__INLINE static inline __attribute__((always_inline))
+#else
+#define RWKV__RESTRICT
+#define RWKV__INLINE static
+#endif
+#if defined(__clang__)
+#define RWKV__UNROLL _Pragma("unroll")
+#elif defined(__GNUC__) && !defined(__TINYC__)
+#define RWKV__UNROLL _Pragma("GCC unroll 64")
+#else
+#define RWKV__UNROLL
+#endif
+
+#if defined(__GNUC__) && !defined(__TINYC__)
+#define RWKV__PREFETCH(p) __builtin_prefetch(p)
+#else
+#define RWKV__PREFETCH(p) ((void)(p))
+#endif
+
+#if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__)
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define RWKV__BIG_ENDIAN
+#endif
+#endif
+
+/* Vector kernels: x86-64 by run-time detection, 64-bit ARM always.           */
+#if !defined(RWKV_NO_SIMD) && !defined(__TINYC__)
+#if defined(__x86_64__) && defined(__GNUC__)
+#define RWKV__X86
+#include <immintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(RWKV__BIG_ENDIAN)
+#define RWKV__NEON
+#include <arm_neon.h>
+#endif
+#endif
+
+#if !defined(RWKV_NO_STDIO) && !defined(RWKV_NO_MMAP)
+#if defined(__unix__) || defined(__APPLE__)
+#define RWKV__MMAP
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#elif defined(_WIN32)
+#define RWKV__MMAP
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
+#endif
+#endif
+
+#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+#include <omp.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ============================================================================
+ * 3. MARK: errors                                                    >>errors
+ *
+ * One way to report a failure of the world. The messages are put together by
+ * hand, so that no printf is needed where there is none.
+ * ========================================================================== */
+RWKV_API const char *rwkv_result_string(rwkv_result code)
+{
+    switch (code) {
+    case RWKV_OK:              return "no error";
+    case RWKV_ERR_ARGUMENT:    return "bad argument";
+    case RWKV_ERR_MEMORY:      return "out of memory";
+    case RWKV_ERR_FILE:        return "file error";
+    case RWKV_ERR_FORMAT:      return "bad format";
+    case RWKV_ERR_UNSUPPORTED: return "unsupported";
+    case RWKV_ERR_MISMATCH:    return "mismatch";
+    }
+    return "unknown error";
+}
+
+#ifndef RWKV_NO_ERROR_STRINGS
+static size_t rwkv__put_text(char *out, size_t at, size_t size, const char *text)
+{
+    while (*text && at + 1 < size)
+        out[at++] = *text++;
+    return at;
+}
+
+static size_t rwkv__put_number(char *out, size_t at, size_t size, uint64_t value)
+{
+    char   digits[21];
+    size_t n = sizeof digits;
+    digits[--n] = 0;
+    do
+        digits[--n] = (char)('0' + (int)(value % 10));
+    while (value /= 10);
+    return rwkv__put_text(out, at, size, digits + n);
+}
+#endif
+
+/* Fill *error (which may be NULL): in `format`, %s is a string and %u a
+ * uint64_t; there is nothing else. Returns the code, to be passed on.        */
+static rwkv_result rwkv__fail(rwkv_error *error, rwkv_result code, uint64_t offset,
+                              const char *format, ...)
+{
+    if (!error)
+        return code;
+    error->code = code;
+    error->offset = offset;
+    error->message[0] = 0;
+#ifndef RWKV_NO_ERROR_STRINGS
+    {
+        const size_t size = sizeof error->message;
+        size_t       at = 0;
+        va_list      args;
+        va_start(args, format);
+        for (; *format && at + 1 < size; format++) {
+            if (*format != '%') {
+                error->message[at++] = *format;
+                continue;
+            }
+            format++;
+            if (*format == 's')
+                at = rwkv__put_text(error->message, at, size, va_arg(args, const char *));
+            else
+                at = rwkv__put_number(error->message, at, size, va_arg(args, uint64_t));
+        }
+        va_end(args);
+        error->message[at] = 0;
+    }
+#else
+    (void)format;
+#endif
+    return code;
+}
+
+/* ============================================================================
+ * 4. MARK: types                                                      >>types
+ *
+ * The scalars everything is made of: bits of floats, 16-bit floats, the fused
+ * multiply-add, exp, and the blocked layout of activations.
+ * ========================================================================== */
+static uint32_t rwkv__bits(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static float rwkv__float(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static float rwkv__from_bf16(uint16_t h)
+{
+    return rwkv__float((uint32_t)h << 16);
+}
+
+static float rwkv__from_f16(uint16_t h)
+{
+    const uint32_t sign = (uint32_t)(h & 0x8000u) << 16;
+    const uint32_t rest = h & 0x7fffu;
+    if (rest >= 0x7c00u) /* infinity; a NaN is made quiet, as the hardware does */
+        return rwkv__float(sign | 0x7f800000u | rest << 13 | (rest > 0x7c00u ? 0x400000u : 0));
+    if (rest >= 0x0400u) /* normal: move the exponent's bias from 15 to 127     */
+        return rwkv__float(sign | ((rest << 13) + (112u << 23)));
+    return rwkv__float(sign | rwkv__bits((float)rest * 5.9604644775390625e-8f)); /* 2^-24 */
+}
+
+/* a * b + c, rounded once. Where the processor has it, this is one instruction
+ * and correct by IEEE-754. Elsewhere: the product of two floats is exact in a
+ * double; the sum is rounded to odd there, after which rounding it to float
+ * is the same as rounding the exact sum (Boldo and Melquiond, 2008).         */
+#if defined(__GNUC__) && !defined(__TINYC__) && \
+    (defined(__FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__))
+RWKV__INLINE float rwkv__fma(float a, float b, float c)
+{
+    return __builtin_fmaf(a, b, c);
+}
+#else
+static float rwkv__fma(float a, float b, float c)
+{
+    const double p = (double)a * (double)b;
+    double       s = p + (double)c;
+    const double t = s - p;
+    const double e = (p - (s - t)) + ((double)c - t); /* what the sum lost       */
+    if (e != 0 && s - s == 0) {                       /* inexact, and finite     */
+        uint64_t bits;
+        memcpy(&bits, &s, sizeof bits);
+        if (!(bits & 1)) {
+            bits += ((e > 0) == (s > 0)) ? 1u : (uint64_t)-1;
+            memcpy(&s, &bits, sizeof s);
+        }
+    }
+    return (float)s;
+}
+#endif
+
+/* exp(x) for x <= 0, the only sign needed here, to less than one unit in the
+ * last place; 0 where it would be subnormal. With n = round(x / ln 2) and
+ * r = x - n ln 2, exp(x) = 2^n (1 + r + r^2 (c0 + ... + c4 r^4)). The vector
+ * kernels do the same operations on these same numbers.                      */
+#define RWKV__EXP_MIN   (-87.3365402f)      /* ln of the smallest normal float  */
+#define RWKV__EXP_MAGIC 12583039.0f         /* 1.5 * 2^23 + 127: adding it leaves
+                                               n + 127 in the lowest bits       */
+#define RWKV__EXP_LOG2E 1.44269504f
+#define RWKV__EXP_LN2HI 0.693145752f        /* few bits, so that n * it is exact */
+#define RWKV__EXP_LN2LO 1.42860677e-6f
+#define RWKV__EXP_C0    0.5f
+#define RWKV__EXP_C1    0.166665763f
+#define RWKV__EXP_C2    0.0416665561f
+#define RWKV__EXP_C3    0.00836320315f
+#define RWKV__EXP_C4    0.00139262131f
+
+/* An activation matrix of T rows (tokens) and n columns (channels) is stored
+ * in blocks of 256 columns, [n / 256][T][256]: what one step of a matrix
+ * product reads lies together, at strides known when this is compiled. The
+ * last block may end early, so one row alone is a plain vector. Columns are
+ * padded to a multiple of 16 with zeros.                                     */
+#define RWKV__BLOCK 256
+
+static size_t rwkv__round16(size_t n)
+{
+    return (n + 15) & ~(size_t)15;
+}
+
+/* Where (t, column) is; column is a multiple of 16.                          */
+static size_t rwkv__at(size_t T, size_t t, size_t column)
+{
+    return (column / RWKV__BLOCK * T + t) * RWKV__BLOCK + column % RWKV__BLOCK;
+}
+
+/* How many floats T rows of n columns take.                                  */
+static uint64_t rwkv__activation_size(uint64_t T, uint64_t n)
+{
+    const uint64_t last = (n + 15) / 16 * 16 - 16; /* column of the last panel    */
+    return (last / RWKV__BLOCK * T + T - 1) * RWKV__BLOCK + last % RWKV__BLOCK + 16;
+}
+
+static size_t rwkv__min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t rwkv__max(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* CRC-32 (IEEE 802.3), four bits at a time: the table stays small.           */
+static uint32_t rwkv__crc32(const unsigned char *data, size_t size)
+{
+    static const uint32_t table[16] = {
+        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
+        0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+        0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
+    uint32_t crc = 0xffffffffu;
+    while (size--) {
+        crc ^= *data++;
+        crc = table[crc & 15] ^ crc >> 4;
+        crc = table[crc & 15] ^ crc >> 4;
+    }
+    return ~crc;
+}
+
+/* The only places where bytes of a file become numbers.                      */
+static uint32_t rwkv__get32(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static uint64_t rwkv__get64(const unsigned char *p)
+{
+    return (uint64_t)rwkv__get32(p) | (uint64_t)rwkv__get32(p + 4) << 32;
+}
+
+static void rwkv__put32(unsigned char *p, uint32_t value)
+{
+    p[0] = (unsigned char)value;
+    p[1] = (unsigned char)(value >> 8);
+    p[2] = (unsigned char)(value >> 16);
+    p[3] = (unsigned char)(value >> 24);
+}
+
+/* One matrix times the rows of one activation matrix, y = W x for every row.
+ * Element (t, i) of the result goes to rows[t] if there are `rows`, else to
+ * y + t * y_row; to its column i / 256 * y_block + i % 256.                   */
+typedef struct rwkv__matmul {
+    const unsigned char *w;  /* (n_out, n_in) in panels of 16 rows               */
+    size_t               n_in, n_out;
+    const float         *x;  /* (T, n_in)                                        */
+    float               *y;
+    float *const        *rows;
+    size_t               y_row, y_block;
+} rwkv__matmul;
+
+/* The most panels a kernel makes 32-bit at a time: one block of each.         */
+#define RWKV__WIDE_SIZE (2 * RWKV__BLOCK * 16)
+
+/* What to prefetch while a tile is computed: the next block, of which `step`
+ * bytes of each panel are asked for with each column.                        */
+typedef struct rwkv__ahead {
+    const unsigned char *w;
+    size_t               panel, step;
+} rwkv__ahead;
+
+/* What is written once for each instruction set, in the next section. All
+ * lengths but D are multiples of 16.                                         */
+typedef struct rwkv__kernels {
+    const char *isa;
+    /* panels [first, end) of W, for T rows; one function for each type. For T
+     * > 1 and 16-bit types `wide` is scratch of RWKV__WIDE_SIZE floats         */
+    void (*matmul[RWKV_TYPE_BF16 + 1])(const rwkv__matmul *, size_t first, size_t end, size_t T,
+                                       float *wide);
+    /* y (n) = the D elements of one row of the embedding                       */
+    void (*widen[RWKV_TYPE_BF16 + 1])(float *y, const unsigned char *row, size_t D);
+    /* y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, over D columns; blocks of
+     * 256 columns are x_block and y_block floats apart                         */
+    void (*norm)(float *y, size_t y_block, const float *x, size_t x_block, const float *w,
+                 const float *b, size_t D, float eps);
+    /* y = mu * x + (1 - mu) * previous                                         */
+    void (*mix)(float *y, const float *x, const float *previous, const float *mu, size_t n);
+    /* r = sigmoid(r) * wkv, and the state (a, b, p) takes in k and v           */
+    void (*wkv)(float *r, const float *k, const float *v, const float *u, const float *w,
+                float *a, float *b, float *p, size_t n);
+    /* k = max(k, 0)^2                                                          */
+    void (*relu_square)(float *k, size_t n);
+    /* x += y                                                                   */
+    void (*add)(float *x, const float *y, size_t n);
+    /* x += sigmoid(r) * y                                                      */
+    void (*gate)(float *x, const float *r, const float *y, size_t n);
+    /* p = exp((p - max) / temperature), for p <= max; returns the sum          */
+    float (*softmax)(float *p, float max, float temperature, size_t n);
+} rwkv__kernels;
+
+#endif /* RWKV_IMPLEMENTATION, first part */
+
+/* ============================================================================
+ * 5. MARK: kernels                                                  >>kernels
+ *
+ * All arithmetic on long vectors. This section is compiled once for each
+ * instruction set: below, the file includes itself with RWKV__PASS set, and
+ * only this section then speaks. The first half gives the words of the
+ * instruction set (a vector V of W lanes); the second half is written in them
+ * alone, so every instruction set does the same operations in the same order.
+ * A lane is a row of a matrix or a channel of a vector; lanes never mix,
+ * except in the two sums that have a fixed shape (sum16).
+ * ========================================================================== */
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+
+#define RWKV__PASS scalar
+#define RWKV__SCALAR_PASS
+#include RWKV_FILENAME
+#undef RWKV__SCALAR_PASS
+#undef RWKV__PASS
+
+#ifdef RWKV__X86
+#define RWKV__PASS avx2
+#define RWKV__AVX2_PASS
+#include RWKV_FILENAME
+#undef RWKV__AVX2_PASS
+#undef RWKV__PASS
+
+#define RWKV__PASS avx512
+#define RWKV__AVX512_PASS
+#include RWKV_FILENAME
+#undef RWKV__AVX512_PASS
+#undef RWKV__PASS
+#endif
+
+#ifdef RWKV__NEON
+#define RWKV__PASS neon
+#define RWKV__NEON_PASS
+#include RWKV_FILENAME
+#undef RWKV__NEON_PASS
+#undef RWKV__PASS
+#endif
+
+#elif defined(RWKV_IMPLEMENTATION)
+
+/* ---- words ----------------------------------------------------------------
+ *   V, W            a vector and its number of lanes; 16 / W vectors are a panel
+ *   LOAD STORE SET  from and to memory at any alignment; one number in all lanes
+ *   LOAD_F16 LOAD_BF16   W 16-bit floats, made 32-bit
+ *   ADD SUB MUL DIV FMA(a, b, c) = a * b + c
+ *   LESS(a, b, x, y)     a < b ? x : y, lane by lane; y where a or b is NaN
+ *   MINUS_ABS(a)         -|a|
+ *   POW2(t)              2^n, where the low bits of t hold n + 127
+ *   ROWS, WIDE, TALL     rows of tokens in the large tile, panels in it, and
+ *                        panels in the tile for one token: what fills the
+ *                        registers without spilling                          */
+
+#if defined(RWKV__SCALAR_PASS)
+
+#define RWKV__TARGET
+#define RWKV__V                   float
+#define RWKV__W                   1
+#define RWKV__LOAD(p)             (*(p))
+#define RWKV__STORE(p, a)         (*(p) = (a))
+#define RWKV__SET(x)              (x)
+#define RWKV__LOAD_F16(p)         rwkv__from_f16(*(p))
+#define RWKV__LOAD_BF16(p)        rwkv__from_bf16(*(p))
+#define RWKV__ADD(a, b)           ((a) + (b))
+#define RWKV__SUB(a, b)           ((a) - (b))
+#define RWKV__MUL(a, b)           ((a) * (b))
+#define RWKV__DIV(a, b)           ((a) / (b))
+#define RWKV__FMA(a, b, c)        rwkv__fma(a, b, c)
+#define RWKV__LESS(a, b, x, y)    ((a) < (b) ? (x) : (y))
+#define RWKV__MINUS_ABS(a)        rwkv__float(rwkv__bits(a) | 0x80000000u)
+#define RWKV__POW2(t)             rwkv__float(rwkv__bits(t) << 23)
+#define RWKV__ROWS                1
+#define RWKV__WIDE                1
+#define RWKV__TALL                1
+
+#elif defined(RWKV__AVX2_PASS)
+
+#define RWKV__TARGET              __attribute__((target("avx2,fma,f16c")))
+#define RWKV__V                   __m256
+#define RWKV__W                   8
+#define RWKV__LOAD(p)             _mm256_loadu_ps(p)
+#define RWKV__STORE(p, a)         _mm256_storeu_ps(p, a)
+#define RWKV__SET(x)              _mm256_set1_ps(x)
+#define RWKV__LOAD_F16(p)         _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define RWKV__LOAD_BF16(p)        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32( \
+                                      _mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
+#define RWKV__ADD(a, b)           _mm256_add_ps(a, b)
+#define RWKV__SUB(a, b)           _mm256_sub_ps(a, b)
+#define RWKV__MUL(a, b)           _mm256_mul_ps(a, b)
+#define RWKV__DIV(a, b)           _mm256_div_ps(a, b)
+#define RWKV__FMA(a, b, c)        _mm256_fmadd_ps(a, b, c)
+#define RWKV__LESS(a, b, x, y)    _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ))
+#define RWKV__MINUS_ABS(a)        _mm256_or_ps(a, _mm256_set1_ps(-0.0f))
+#define RWKV__POW2(t)             _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23))
+#define RWKV__ROWS                6
+#define RWKV__WIDE                1
+#define RWKV__TALL                4
+
+#elif defined(RWKV__AVX512_PASS)
+
+#define RWKV__TARGET              __attribute__((target("avx512f,avx2,fma,f16c")))
+#define RWKV__V                   __m512
+#define RWKV__W                   16
+#define RWKV__LOAD(p)             _mm512_loadu_ps(p)
+#define RWKV__STORE(p, a)         _mm512_storeu_ps(p, a)
+#define RWKV__SET(x)              _mm512_set1_ps(x)
+#define RWKV__LOAD_F16(p)         _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define RWKV__LOAD_BF16(p)        _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32( \
+                                      _mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
+#define RWKV__ADD(a, b)           _mm512_add_ps(a, b)
+#define RWKV__SUB(a, b)           _mm512_sub_ps(a, b)
+#define RWKV__MUL(a, b)           _mm512_mul_ps(a, b)
+#define RWKV__DIV(a, b)           _mm512_div_ps(a, b)
+#define RWKV__FMA(a, b, c)        _mm512_fmadd_ps(a, b, c)
+#define RWKV__LESS(a, b, x, y)    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x)
+#define RWKV__MINUS_ABS(a)        _mm512_castsi512_ps(_mm512_or_si512( \
+                                      _mm512_castps_si512(a), _mm512_set1_epi32(INT_MIN)))
+#define RWKV__POW2(t)             _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23))
+#define RWKV__ROWS                14
+#define RWKV__WIDE                2
+#define RWKV__TALL                4
+
+#elif defined(RWKV__NEON_PASS)
+
+#define RWKV__TARGET
+#define RWKV__V                   float32x4_t
+#define RWKV__W                   4
+#define RWKV__LOAD(p)             vld1q_f32(p)
+#define RWKV__STORE(p, a)         vst1q_f32(p, a)
+#define RWKV__SET(x)              vdupq_n_f32(x)
+#define RWKV__LOAD_F16(p)         vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))
+#define RWKV__LOAD_BF16(p)        vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p), 16))
+#define RWKV__ADD(a, b)           vaddq_f32(a, b)
+#define RWKV__SUB(a, b)           vsubq_f32(a, b)
+#define RWKV__MUL(a, b)           vmulq_f32(a, b)
+#define RWKV__DIV(a, b)           vdivq_f32(a, b)
+#define RWKV__FMA(a, b, c)        vfmaq_f32(c, a, b)
+#define RWKV__LESS(a, b, x, y)    vbslq_f32(vcltq_f32(a, b), x, y)
+#define RWKV__MINUS_ABS(a)        vnegq_f32(vabsq_f32(a))
+#define RWKV__POW2(t)             vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23))
+#define RWKV__ROWS                6
+#define RWKV__WIDE                1
+#define RWKV__TALL                2
+
+#endif
+
+#define RWKV__JOIN_(name, pass)   rwkv__##name##_##pass
+#define RWKV__JOIN(name, pass)    RWKV__JOIN_(name, pass)
+#define RWKV__NAME(name)          RWKV__JOIN(name, RWKV__PASS)
+#define RWKV__PANEL               (16 / RWKV__W) /* vectors in a panel          */
+
+/* ---- matrix products ------------------------------------------------------ */
+
+/* W weights of the type, from element i on.                                  */
+RWKV__INLINE RWKV__TARGET RWKV__V RWKV__NAME(weights)(const unsigned char *w, size_t i, int type)
+{
+    if (type == RWKV_TYPE_F32)
+        return RWKV__LOAD((const float *)(const void *)w + i);
+    if (type == RWKV_TYPE_F16)
+        return RWKV__LOAD_F16((const uint16_t *)(const void *)w + i);
+    return RWKV__LOAD_BF16((const uint16_t *)(const void *)w + i);
+}
+
+/* y = the first block's sum, or y + a later one's.                           */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(take)(float *y, RWKV__V sum, size_t block)
+{
+    RWKV__STORE(y, block ? RWKV__ADD(RWKV__LOAD(y), sum) : sum);
+}
+
+/* One block of columns, for P panels and N rows of x, held in registers:
+ * sum = fma(w[k], x[k], sum) for k ascending from sum = 0; then y = sum for
+ * the first block, y = y + sum for the later ones. This is the definition of
+ * a dot product. `panel` is a panel's bytes; `t` the first row.              */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const unsigned char *w,
+                                               size_t panel, size_t row, size_t block, size_t t,
+                                               size_t T, const rwkv__ahead *ahead, int P, int N,
+                                               int type)
+{
+    const size_t k0 = block * RWKV__BLOCK;
+    const size_t n = rwkv__min(RWKV__BLOCK, m->n_in - k0);
+    const float *x = m->x + rwkv__at(T, t, k0);
+    RWKV__V      sum[32];
+    size_t       k;
+    int          p, i, v;
+    RWKV__UNROLL
+    for (i = 0; i < P * N * RWKV__PANEL; i++)
+        sum[i] = RWKV__SET(0.0f);
+    for (k = 0; k < n; k++) {
+        RWKV__V wk[16];
+        RWKV__UNROLL
+        for (p = 0; p < P; p++) {
+            RWKV__PREFETCH(ahead->w + (size_t)p * ahead->panel + k * ahead->step);
+            RWKV__UNROLL
+            for (v = 0; v < RWKV__PANEL; v++)
+                wk[p * RWKV__PANEL + v] =
+                    RWKV__NAME(weights)(w + (size_t)p * panel, k * 16 + (size_t)v * RWKV__W, type);
+        }
+        RWKV__UNROLL
+        for (i = 0; i < N; i++) {
+            const RWKV__V xk = RWKV__SET(x[i * RWKV__BLOCK + (int)k]);
+            RWKV__UNROLL
+            for (v = 0; v < P * RWKV__PANEL; v++)
+                sum[i * P * RWKV__PANEL + v] =
+                    RWKV__FMA(wk[v], xk, sum[i * P * RWKV__PANEL + v]);
+        }
+    }
+    RWKV__UNROLL
+    for (i = 0; i < N; i++) {
+        float *const y = m->rows ? m->rows[t + (size_t)i] : m->y + (t + (size_t)i) * m->y_row;
+        RWKV__UNROLL
+        for (p = 0; p < P; p++) {
+            const size_t   r = row + 16 * (size_t)p;
+            float *const   yp = y + r / RWKV__BLOCK * m->y_block + r % RWKV__BLOCK;
+            const RWKV__V *s = sum + (i * P + p) * RWKV__PANEL;
+            if (P == 1 && m->n_out - r < 16) { /* the matrix ends inside this panel   */
+                float part[16] = {0};
+                memcpy(part, yp, (m->n_out - r) * sizeof *y);
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    RWKV__NAME(take)(part + v * RWKV__W, s[v], block);
+                memcpy(yp, part, (m->n_out - r) * sizeof *y);
+            } else {
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    RWKV__NAME(take)(yp + v * RWKV__W, s[v], block);
+            }
+        }
+    }
+}
+
+/* One block of columns of P panels of 32-bit weights, for all T rows.        */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(tiles)(const rwkv__matmul *m, const unsigned char *w,
+                                                size_t panel, size_t row, size_t block, size_t T,
+                                                rwkv__ahead ahead, int P)
+{
+    const size_t step = ahead.step; /* for all tiles together; each one takes a part    */
+    size_t       t = 0;
+    ahead.step = (step * RWKV__ROWS + T - 1) / T;
+    for (; t + RWKV__ROWS <= T; t += RWKV__ROWS, ahead.w += ahead.step * RWKV__BLOCK)
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, RWKV__ROWS, RWKV_TYPE_F32);
+    for (; t + 4 <= T && RWKV__ROWS > 4; t += 4)
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, 4, RWKV_TYPE_F32);
+    for (; t < T && RWKV__ROWS > 1; t++)
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, 1, RWKV_TYPE_F32);
+}
+
+static RWKV__TARGET void RWKV__NAME(tiles_wide)(const rwkv__matmul *m, const unsigned char *w,
+                                                size_t panel, size_t row, size_t block, size_t T,
+                                                rwkv__ahead ahead)
+{
+    RWKV__NAME(tiles)(m, w, panel, row, block, T, ahead, RWKV__WIDE);
+}
+
+static RWKV__TARGET void RWKV__NAME(tiles_one)(const rwkv__matmul *m, const unsigned char *w,
+                                               size_t panel, size_t row, size_t block, size_t T,
+                                               rwkv__ahead ahead)
+{
+    RWKV__NAME(tiles)(m, w, panel, row, block, T, ahead, 1);
+}
+
+/* Panels [first, end) of W. One row takes the weights as they come. For more,
+ * a block of a few panels is made 32-bit once, and while it is in the nearest
+ * cache all rows use it. Either way a panel is read from end to end.         */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t first, size_t end,
+                                                 size_t T, float *wide, int type)
+{
+    const size_t element = type == RWKV_TYPE_F32 ? 4 : 2;
+    const size_t panel = m->n_in * 16 * element, block_bytes = RWKV__BLOCK * 16 * element;
+    const size_t blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
+    const size_t full = rwkv__min(end, m->n_out / 16); /* the last one may be partial       */
+    size_t       block, p, i;
+    while (first < end) {
+        const size_t         most = T == 1 ? RWKV__TALL : RWKV__WIDE;
+        const size_t         n = first + most <= full ? most : 1;
+        const unsigned char *w = m->w + first * panel;
+        for (block = 0; block < blocks; block++, w += block_bytes) {
+            const size_t columns = rwkv__min(RWKV__BLOCK, m->n_in - block * RWKV__BLOCK);
+            const unsigned char *wb = w;
+            size_t               stride = panel;
+            rwkv__ahead          ahead;
+            ahead.w = block + 1 < blocks ? w + block_bytes : m->w + (first + n) * panel;
+            ahead.panel = panel;
+            ahead.step = 16 * element;
+            if (T == 1) {
+                if (n == RWKV__TALL)
+                    RWKV__NAME(tile)(m, w, panel, first * 16, block, 0, 1, &ahead, RWKV__TALL, 1,
+                                     type);
+                else
+                    RWKV__NAME(tile)(m, w, panel, first * 16, block, 0, 1, &ahead, 1, 1, type);
+                continue;
+            }
+            if (type != RWKV_TYPE_F32) {
+                for (p = 0; p < n; p++)
+                    for (i = 0; i < columns * 16; i += RWKV__W)
+                        RWKV__STORE(wide + p * columns * 16 + i,
+                                    RWKV__NAME(weights)(w + p * panel, i, type));
+                wb = (const unsigned char *)wide;
+                stride = columns * 16 * sizeof *wide;
+            }
+            if (n == RWKV__WIDE)
+                RWKV__NAME(tiles_wide)(m, wb, stride, first * 16, block, T, ahead);
+            else
+                RWKV__NAME(tiles_one)(m, wb, stride, first * 16, block, T, ahead);
+        }
+        first += n;
+    }
+}
+
+static RWKV__TARGET void RWKV__NAME(matmul_f32)(const rwkv__matmul *m, size_t first, size_t end,
+                                                size_t T, float *wide)
+{
+    RWKV__NAME(matmul)(m, first, end, T, wide, RWKV_TYPE_F32);
+}
+
+static RWKV__TARGET void RWKV__NAME(matmul_f16)(const rwkv__matmul *m, size_t first, size_t end,
+                                                size_t T, float *wide)
+{
+    RWKV__NAME(matmul)(m, first, end, T, wide, RWKV_TYPE_F16);
+}
+
+static RWKV__TARGET void RWKV__NAME(matmul_bf16)(const rwkv__matmul *m, size_t first, size_t end,
+                                                 size_t T, float *wide)
+{
+    RWKV__NAME(matmul)(m, first, end, T, wide, RWKV_TYPE_BF16);
+}
+
+/* ---- vectors -------------------------------------------------------------- */
+
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(widen)(float *y, const unsigned char *row, size_t D,
+                                                int type)
+{
+    size_t i;
+    for (i = 0; i + RWKV__W <= D; i += RWKV__W)
+        RWKV__STORE(y + i, RWKV__NAME(weights)(row, i, type));
+    for (; i < D; i++) {
+        if (type == RWKV_TYPE_F32)
+            y[i] = ((const float *)(const void *)row)[i];
+        else if (type == RWKV_TYPE_F16)
+            y[i] = rwkv__from_f16(((const uint16_t *)(const void *)row)[i]);
+        else
+            y[i] = rwkv__from_bf16(((const uint16_t *)(const void *)row)[i]);
+    }
+}
+
+static RWKV__TARGET void RWKV__NAME(widen_f32)(float *y, const unsigned char *row, size_t D)
+{
+    RWKV__NAME(widen)(y, row, D, RWKV_TYPE_F32);
+}
+
+static RWKV__TARGET void RWKV__NAME(widen_f16)(float *y, const unsigned char *row, size_t D)
+{
+    RWKV__NAME(widen)(y, row, D, RWKV_TYPE_F16);
+}
+
+static RWKV__TARGET void RWKV__NAME(widen_bf16)(float *y, const unsigned char *row, size_t D)
+{
+    RWKV__NAME(widen)(y, row, D, RWKV_TYPE_BF16);
+}
+
+/* exp of numbers <= 0: see the constants in >>types.                         */
+RWKV__INLINE RWKV__TARGET RWKV__V RWKV__NAME(exp)(RWKV__V x)
+{
+    const RWKV__V magic = RWKV__SET(RWKV__EXP_MAGIC), one = RWKV__SET(1.0f);
+    const RWKV__V t = RWKV__FMA(x, RWKV__SET(RWKV__EXP_LOG2E), magic);
+    const RWKV__V n = RWKV__SUB(t, magic);
+    RWKV__V       r = RWKV__FMA(n, RWKV__SET(-RWKV__EXP_LN2HI), x);
+    RWKV__V       y = RWKV__SET(RWKV__EXP_C4);
+    r = RWKV__FMA(n, RWKV__SET(-RWKV__EXP_LN2LO), r);
+    y = RWKV__FMA(y, r, RWKV__SET(RWKV__EXP_C3));
+    y = RWKV__FMA(y, r, RWKV__SET(RWKV__EXP_C2));
+    y = RWKV__FMA(y, r, RWKV__SET(RWKV__EXP_C1));
+    y = RWKV__FMA(y, r, RWKV__SET(RWKV__EXP_C0));
+    y = RWKV__FMA(y, r, one);
+    y = RWKV__FMA(y, r, one);
+    y = RWKV__MUL(y, RWKV__POW2(t));
+    return RWKV__LESS(x, RWKV__SET(RWKV__EXP_MIN), RWKV__SET(0.0f), y);
+}
+
+/* 1 / (1 + exp(-x)), with the exponential of -|x| for either sign.           */
+RWKV__INLINE RWKV__TARGET RWKV__V RWKV__NAME(sigmoid)(RWKV__V x)
+{
+    const RWKV__V one = RWKV__SET(1.0f);
+    const RWKV__V e = RWKV__NAME(exp)(RWKV__MINUS_ABS(x));
+    return RWKV__DIV(RWKV__LESS(x, RWKV__SET(0.0f), e, one), RWKV__ADD(one, e));
+}
+
+/* The sum of 16 lanes: halves are added onto each other.                     */
+RWKV__INLINE RWKV__TARGET float RWKV__NAME(sum16)(const RWKV__V *lanes)
+{
+    float s[16];
+    int   i, half;
+    for (i = 0; i < RWKV__PANEL; i++)
+        RWKV__STORE(s + i * RWKV__W, lanes[i]);
+    for (half = 8; half; half /= 2)
+        for (i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+static RWKV__TARGET void RWKV__NAME(norm)(float *y, size_t y_block, const float *x, size_t x_block,
+                                          const float *w, const float *b, size_t D, float eps)
+{
+    const size_t n = rwkv__round16(D);
+    RWKV__V      lanes[RWKV__PANEL], mean, scale;
+    size_t       c, i;
+    int          v;
+
+    for (v = 0; v < RWKV__PANEL; v++)
+        lanes[v] = RWKV__SET(0.0f);
+    for (c = 0; c < n; c += RWKV__BLOCK) {
+        const float *xc = x + c / RWKV__BLOCK * x_block;
+        for (i = 0; i < rwkv__min(RWKV__BLOCK, n - c); i += 16)
+            for (v = 0; v < RWKV__PANEL; v++)
+                lanes[v] = RWKV__ADD(lanes[v], RWKV__LOAD(xc + i + v * RWKV__W));
+    }
+    mean = RWKV__SET(RWKV__NAME(sum16)(lanes) / (float)D);
+
+    for (c = 0; c < n; c += RWKV__BLOCK) {
+        const float *xc = x + c / RWKV__BLOCK * x_block;
+        float       *yc = y + c / RWKV__BLOCK * y_block;
+        for (i = 0; i < rwkv__min(RWKV__BLOCK, n - c); i += RWKV__W)
+            RWKV__STORE(yc + i, RWKV__SUB(RWKV__LOAD(xc + i), mean));
+    }
+    for (c = D; c < n; c++) /* the padding is no part of the variance           */
+        y[c / RWKV__BLOCK * y_block + c % RWKV__BLOCK] = 0;
+    for (v = 0; v < RWKV__PANEL; v++)
+        lanes[v] = RWKV__SET(0.0f);
+    for (c = 0; c < n; c += RWKV__BLOCK) {
+        const float *yc = y + c / RWKV__BLOCK * y_block;
+        for (i = 0; i < rwkv__min(RWKV__BLOCK, n - c); i += 16)
+            for (v = 0; v < RWKV__PANEL; v++) {
+                const RWKV__V d = RWKV__LOAD(yc + i + v * RWKV__W);
+                lanes[v] = RWKV__FMA(d, d, lanes[v]);
+            }
+    }
+    scale = RWKV__SET(1.0f / sqrtf(RWKV__NAME(sum16)(lanes) / (float)D + eps));
+
+    for (c = 0; c < n; c += RWKV__BLOCK) {
+        float *yc = y + c / RWKV__BLOCK * y_block;
+        for (i = 0; i < rwkv__min(RWKV__BLOCK, n - c); i += RWKV__W)
+            RWKV__STORE(yc + i, RWKV__FMA(RWKV__MUL(RWKV__LOAD(yc + i), scale),
+                                          RWKV__LOAD(w + c + i), RWKV__LOAD(b + c + i)));
+    }
+}
+
+static RWKV__TARGET void RWKV__NAME(mix)(float *y, const float *x, const float *previous,
+                                         const float *mu, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W) {
+        const RWKV__V before = RWKV__LOAD(previous + i);
+        const RWKV__V step = RWKV__SUB(RWKV__LOAD(x + i), before);
+        RWKV__STORE(y + i, RWKV__FMA(RWKV__LOAD(mu + i), step, before));
+    }
+}
+
+/* Eq. 16 in the stable form of the paper's appendix D: a and b are the sums of
+ * the numerator and the denominator divided by exp(p), and p is the largest
+ * exponent so far, so that every exp is of a number <= 0 and b >= 1 after the
+ * first token. w < 0 is the decay of one step, u the bonus of the current
+ * token.                                                                     */
+static RWKV__TARGET void RWKV__NAME(wkv)(float *r, const float *k, const float *v, const float *u,
+                                         const float *w, float *a, float *b, float *p, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W) {
+        const RWKV__V kt = RWKV__LOAD(k + i), vt = RWKV__LOAD(v + i);
+        const RWKV__V at = RWKV__LOAD(a + i), bt = RWKV__LOAD(b + i), pt = RWKV__LOAD(p + i);
+        RWKV__V       s, q, e1, e2, wkv;
+
+        /* wkv = (exp(p) a + exp(u + k) v) / (exp(p) b + exp(u + k))            */
+        s = RWKV__ADD(RWKV__LOAD(u + i), kt);
+        q = RWKV__LESS(s, pt, pt, s);
+        e1 = RWKV__NAME(exp)(RWKV__SUB(pt, q));
+        e2 = RWKV__NAME(exp)(RWKV__SUB(s, q));
+        wkv = RWKV__DIV(RWKV__FMA(e1, at, RWKV__MUL(e2, vt)), RWKV__FMA(e1, bt, e2));
+
+        /* a, b = exp(w + p) a + exp(k) v, exp(w + p) b + exp(k)                */
+        s = RWKV__ADD(RWKV__LOAD(w + i), pt);
+        q = RWKV__LESS(kt, s, s, kt);
+        e1 = RWKV__NAME(exp)(RWKV__SUB(s, q));
+        e2 = RWKV__NAME(exp)(RWKV__SUB(kt, q));
+        RWKV__STORE(a + i, RWKV__FMA(e1, at, RWKV__MUL(e2, vt)));
+        RWKV__STORE(b + i, RWKV__FMA(e1, bt, e2));
+        RWKV__STORE(p + i, q);
+
+        RWKV__STORE(r + i, RWKV__MUL(RWKV__NAME(sigmoid)(RWKV__LOAD(r + i)), wkv));
+    }
+}
+
+static RWKV__TARGET void RWKV__NAME(relu_square)(float *k, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W) {
+        const RWKV__V x = RWKV__LOAD(k + i), zero = RWKV__SET(0.0f);
+        const RWKV__V relu = RWKV__LESS(x, zero, zero, x);
+        RWKV__STORE(k + i, RWKV__MUL(relu, relu));
+    }
+}
+
+static RWKV__TARGET void RWKV__NAME(add)(float *x, const float *y, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W)
+        RWKV__STORE(x + i, RWKV__ADD(RWKV__LOAD(x + i), RWKV__LOAD(y + i)));
+}
+
+static RWKV__TARGET void RWKV__NAME(gate)(float *x, const float *r, const float *y, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W)
+        RWKV__STORE(x + i, RWKV__FMA(RWKV__NAME(sigmoid)(RWKV__LOAD(r + i)), RWKV__LOAD(y + i),
+                                     RWKV__LOAD(x + i)));
+}
+
+static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float temperature, size_t n)
+{
+    const RWKV__V top = RWKV__SET(max), scale = RWKV__SET(temperature);
+    RWKV__V       lanes[RWKV__PANEL];
+    size_t        i;
+    int           v;
+    for (v = 0; v < RWKV__PANEL; v++)
+        lanes[v] = RWKV__SET(0.0f);
+    for (i = 0; i < n; i += 16)
+        for (v = 0; v < RWKV__PANEL; v++) {
+            float  *q = p + i + v * RWKV__W;
+            RWKV__V e = RWKV__NAME(exp)(RWKV__DIV(RWKV__SUB(RWKV__LOAD(q), top), scale));
+            RWKV__STORE(q, e);
+            lanes[v] = RWKV__ADD(lanes[v], e);
+        }
+    return RWKV__NAME(sum16)(lanes);
+}
+
+static void RWKV__NAME(kernels)(rwkv__kernels *k)
+{
+    k->matmul[RWKV_TYPE_F32] = RWKV__NAME(matmul_f32);
+    k->matmul[RWKV_TYPE_F16] = RWKV__NAME(matmul_f16);
+    k->matmul[RWKV_TYPE_BF16] = RWKV__NAME(matmul_bf16);
+    k->widen[RWKV_TYPE_F32] = RWKV__NAME(widen_f32);
+    k->widen[RWKV_TYPE_F16] = RWKV__NAME(widen_f16);
+    k->widen[RWKV_TYPE_BF16] = RWKV__NAME(widen_bf16);
+    k->norm = RWKV__NAME(norm);
+    k->mix = RWKV__NAME(mix);
+    k->wkv = RWKV__NAME(wkv);
+    k->relu_square = RWKV__NAME(relu_square);
+    k->add = RWKV__NAME(add);
+    k->gate = RWKV__NAME(gate);
+    k->softmax = RWKV__NAME(softmax);
+}
+
+#undef RWKV__TARGET
+#undef RWKV__V
+#undef RWKV__W
+#undef RWKV__LOAD
+#undef RWKV__STORE
+#undef RWKV__SET
+#undef RWKV__LOAD_F16
+#undef RWKV__LOAD_BF16
+#undef RWKV__ADD
+#undef RWKV__SUB
+#undef RWKV__MUL
+#undef RWKV__DIV
+#undef RWKV__FMA
+#undef RWKV__LESS
+#undef RWKV__MINUS_ABS
+#undef RWKV__POW2
+#undef RWKV__ROWS
+#undef RWKV__WIDE
+#undef RWKV__TALL
+#undef RWKV__JOIN_
+#undef RWKV__JOIN
+#undef RWKV__NAME
+#undef RWKV__PANEL
+
+#endif /* RWKV__PASS */
+
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+
+/* ============================================================================
+ * 6. MARK: dispatch                                                >>dispatch
+ *
+ * Which kernels this machine can run, asked anew for every model: there is no
+ * table to initialize, hence no global and no race.
+ * ========================================================================== */
+#ifdef RWKV__X86
+static void rwkv__cpuid(uint32_t leaf, uint32_t *regs)
+{
+    __asm__ volatile("cpuid"
+                     : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3])
+                     : "0"(leaf), "2"(0));
+}
+
+/* 0: neither; 1: AVX2 with FMA and F16C; 2: AVX-512F too. The processor must
+ * have them and the system must save their registers (XCR0).                 */
+static int rwkv__x86_level(void)
+{
+    uint32_t r[4], xcr0, high;
+    rwkv__cpuid(0, r);
+    if (r[0] < 7)
+        return 0;
+    rwkv__cpuid(1, r);
+    if ((r[2] & 0x38001000u) != 0x38001000u) /* F16C, AVX, OSXSAVE, FMA         */
+        return 0;
+    __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+    rwkv__cpuid(7, r);
+    if ((xcr0 & 0x06) != 0x06 || !(r[1] & 1u << 5))
+        return 0;
+    return (xcr0 & 0xe6) == 0xe6 && r[1] & 1u << 16 ? 2 : 1;
+}
+#endif
+
+RWKV_API const char *rwkv_isa_available(int index)
+{
+    if (index == 0)
+        return "scalar";
+#ifdef RWKV__X86
+    if (index == 1 && rwkv__x86_level() >= 1)
+        return "avx2";
+    if (index == 2 && rwkv__x86_level() >= 2)
+        return "avx512";
+#endif
+#ifdef RWKV__NEON
+    if (index == 1)
+        return "neon";
+#endif
+    return NULL;
+}
+
+/* The kernels called `isa`, or the widest there are; 0 if there are none.    */
+static int rwkv__kernels_choose(rwkv__kernels *k, const char *isa)
+{
+    int i = 0;
+    if (isa)
+        while (rwkv_isa_available(i) && strcmp(rwkv_isa_available(i), isa) != 0)
+            i++;
+    else
+        while (rwkv_isa_available(i + 1))
+            i++;
+    k->isa = rwkv_isa_available(i);
+    if (!k->isa)
+        return 0;
+    rwkv__kernels_scalar(k);
+#ifdef RWKV__X86
+    if (i == 1)
+        rwkv__kernels_avx2(k);
+    if (i == 2)
+        rwkv__kernels_avx512(k);
+#endif
+#ifdef RWKV__NEON
+    if (i == 1)
+        rwkv__kernels_neon(k);
+#endif
+    return 1;
+}
+
+/* ============================================================================
+ * 7. MARK: parallel                                                >>parallel
+ *
+ * Matrix products are split over threads by rows, never inside a sum, so the
+ * number of threads cannot change a result. Products that need nothing of each
+ * other go together, as one task.
+ * ========================================================================== */
+typedef struct rwkv__task {
+    void (*matmul)(const rwkv__matmul *, size_t first, size_t end, size_t T, float *wide);
+    const rwkv__matmul *products;
+    int                 n_products, n_parts;
+    size_t              panels, T; /* panels: of all products together           */
+    float              *wide;      /* RWKV__WIDE_SIZE for each part; see the kernel */
+} rwkv__task;
+
+/* Where part i begins: at a multiple of 4 panels, the tallest tile.          */
+static size_t rwkv__part_begin(const rwkv__task *task, int i)
+{
+    const size_t groups = (task->panels + 3) / 4;
+    return rwkv__min(task->panels, groups * (size_t)i / (size_t)task->n_parts * 4);
+}
+
+static void rwkv__run_part(void *context, int i)
+{
+    const rwkv__task *task = (const rwkv__task *)context;
+    const size_t      begin = rwkv__part_begin(task, i), end = rwkv__part_begin(task, i + 1);
+    size_t            at = 0;
+    int               j;
+    for (j = 0; j < task->n_products; j++) {
+        const rwkv__matmul *m = &task->products[j];
+        const size_t        panels = (m->n_out + 15) / 16;
+        const size_t        first = rwkv__min(rwkv__max(begin, at) - at, panels);
+        const size_t        last = rwkv__min(rwkv__max(end, at) - at, panels);
+        if (first < last)
+            task->matmul(m, first, last, task->T, task->wide + (size_t)i * RWKV__WIDE_SIZE);
+        at += panels;
+    }
+}
+
+/* A task of fewer multiply-adds than this costs less than waking a thread.   */
+#define RWKV__WORTH_SPLITTING 131072
+
+static void rwkv__run(rwkv__task *task, const rwkv_parallel *parallel, int n_threads)
+{
+    int    i;
+    double work = 0;
+    task->panels = 0;
+    for (i = 0; i < task->n_products; i++) {
+        const rwkv__matmul *m = &task->products[i];
+        task->panels += (m->n_out + 15) / 16;
+        work += (double)m->n_out * (double)m->n_in * (double)task->T;
+    }
+    task->n_parts = work < RWKV__WORTH_SPLITTING ? 1 : n_threads;
+    if (task->n_parts == 1)
+        rwkv__run_part(task, 0);
+#ifndef RWKV_NO_THREADS
+    else if (parallel->run)
+        parallel->run(task->n_parts, rwkv__run_part, task, parallel->user);
+#endif
+    else {
+#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+        const int n = task->n_parts;
+#pragma omp parallel for schedule(static) num_threads(n)
+        for (i = 0; i < n; i++)
+            rwkv__run_part(task, i);
+#else
+        for (i = 0; i < task->n_parts; i++)
+            rwkv__run_part(task, i);
+#endif
+    }
+    (void)parallel;
+}
+
+static int rwkv__default_threads(const rwkv_parallel *parallel)
+{
+#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+    if (!parallel->run)
+        return omp_get_max_threads() < 256 ? omp_get_max_threads() : 256;
+#endif
+    (void)parallel;
+    return 1;
+}
+
+/* ============================================================================
+ * 8. MARK: file                                                        >>file
+ *
+ * From untrusted bytes to a model: the header is checked field by field, the
+ * place of every tensor follows from its dimensions, and nothing after it is
+ * read before it is known to be there. The format stands at the top.
+ * ========================================================================== */
+#define RWKV__HEADER_BYTES   128
+#define RWKV__FORMAT_VERSION 1
+#define RWKV__MAX_VOCAB      (1u << 24)
+#define RWKV__MAX_WIDTH      (1u << 20)
+#define RWKV__MAX_LAYERS     4096u
+
+enum { RWKV__TOKENIZER_NONE, RWKV__TOKENIZER_BYTES, RWKV__TOKENIZER_WORLD, RWKV__TOKENIZER_20B };
+
+/* The tensors, in the order of the file, which is the order of evaluation.   */
+enum {
+    RWKV__EMB, RWKV__LN0_W, RWKV__LN0_B,
+    RWKV__LN1_W, RWKV__LN1_B, RWKV__ATT_MIX_R, RWKV__ATT_MIX_K, RWKV__ATT_MIX_V,
+    RWKV__ATT_R, RWKV__ATT_K, RWKV__ATT_V, RWKV__ATT_FIRST, RWKV__ATT_DECAY, RWKV__ATT_OUTPUT,
+    RWKV__LN2_W, RWKV__LN2_B, RWKV__FFN_MIX_R, RWKV__FFN_MIX_K,
+    RWKV__FFN_R, RWKV__FFN_K, RWKV__FFN_V,
+    RWKV__LN_OUT_W, RWKV__LN_OUT_B, RWKV__HEAD,
+    RWKV__TENSORS
+};
+#define RWKV__LAYER_BEGIN RWKV__LN1_W /* these stand once in every layer        */
+#define RWKV__LAYER_END   RWKV__LN_OUT_W
+
+/* kind: v vector, e embedding rows, m matrix in panels; dimensions: V, D, A, F */
+typedef struct rwkv__tensor {
+    char name[23], kind, rows, columns;
+} rwkv__tensor;
+
+static const rwkv__tensor rwkv__tensors[RWKV__TENSORS] = {
+    {"emb.weight",            'e', 'V', 'D'},
+    {"ln0.weight",            'v', '1', 'D'},
+    {"ln0.bias",              'v', '1', 'D'},
+    {"ln1.weight",            'v', '1', 'D'},
+    {"ln1.bias",              'v', '1', 'D'},
+    {"att.time_mix_r",        'v', '1', 'D'},
+    {"att.time_mix_k",        'v', '1', 'D'},
+    {"att.time_mix_v",        'v', '1', 'D'},
+    {"att.receptance.weight", 'm', 'A', 'D'},
+    {"att.key.weight",        'm', 'A', 'D'},
+    {"att.value.weight",      'm', 'A', 'D'},
+    {"att.time_first",        'v', '1', 'A'},
+    {"att.time_decay",        'v', '1', 'A'},
+    {"att.output.weight",     'm', 'D', 'A'},
+    {"ln2.weight",            'v', '1', 'D'},
+    {"ln2.bias",              'v', '1', 'D'},
+    {"ffn.time_mix_r",        'v', '1', 'D'},
+    {"ffn.time_mix_k",        'v', '1', 'D'},
+    {"ffn.receptance.weight", 'm', 'D', 'D'},
+    {"ffn.key.weight",        'm', 'F', 'D'},
+    {"ffn.value.weight",      'm', 'D', 'F'},
+    {"ln_out.weight",         'v', '1', 'D'},
+    {"ln_out.bias",           'v', '1', 'D'},
+    {"head.weight",           'm', 'V', 'D'},
+};
+
+/* The header in the machine's own numbers, and what follows from it.         */
+typedef struct rwkv__file {
+    uint32_t format, version, type, tokenizer;
+    uint32_t n_vocab, n_embd, n_att, n_ffn, n_layer, n_head;
+    uint64_t bytes, vocab_bytes;
+    float    norm_eps;
+    uint32_t data_crc, header_crc;
+    uint64_t offset[RWKV__TENSORS]; /* of a layer's tensors: in layer 0           */
+    uint64_t layer_bytes, vocab_offset;
+} rwkv__file;
+
+static uint64_t rwkv__dimension(const rwkv__file *f, char name)
+{
+    switch (name) {
+    case 'V': return f->n_vocab;
+    case 'D': return f->n_embd;
+    case 'A': return f->n_att;
+    case 'F': return f->n_ffn;
+    }
+    return 1;
+}
+
+/* Bytes of a tensor, padded to the 64 at which the next one begins. The limits
+ * of the dimensions keep every sum of these far below 2^64.                  */
+static uint64_t rwkv__tensor_bytes(const rwkv__file *f, int id)
+{
+    const rwkv__tensor *tensor = &rwkv__tensors[id];
+    const uint64_t      rows = rwkv__dimension(f, tensor->rows);
+    const uint64_t      columns = rwkv__dimension(f, tensor->columns);
+    const uint64_t      element = f->type == RWKV_TYPE_F32 ? 4 : 2;
+    uint64_t            bytes;
+    if (tensor->kind == 'v')
+        bytes = columns * 4;
+    else if (tensor->kind == 'e')
+        bytes = rows * columns * element;
+    else
+        bytes = (rows + 15) / 16 * 16 * columns * element;
+    return (bytes + 63) & ~(uint64_t)63;
+}
+
+static void rwkv__lay_out(rwkv__file *f)
+{
+    uint64_t at = RWKV__HEADER_BYTES;
+    int      id;
+    for (id = 0; id < RWKV__TENSORS; id++) {
+        if (id == RWKV__LAYER_END) {
+            f->layer_bytes = at - f->offset[RWKV__LAYER_BEGIN];
+            at += f->layer_bytes * (f->n_layer - 1);
+        }
+        f->offset[id] = at;
+        at += rwkv__tensor_bytes(f, id);
+    }
+    f->vocab_offset = at;
+}
+
+static rwkv_result rwkv__check_range(const char *name, uint64_t offset, uint64_t value,
+                                     uint64_t lowest, uint64_t highest, rwkv_error *error)
+{
+    if (value >= lowest && value <= highest)
+        return RWKV_OK;
+    return rwkv__fail(error, RWKV_ERR_FORMAT, offset, "header: %s is %u, must be %u to %u", name,
+                      value, lowest, highest);
+}
+
+/* Every field of the header, each with its own message.                      */
+static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *f,
+                                      rwkv_error *error)
+{
+    const struct {
+        char     name[10];
+        uint32_t value, offset, highest;
+    } dimensions[5] = {{"n_vocab", f->n_vocab, 24, RWKV__MAX_VOCAB},
+                       {"n_embd", f->n_embd, 28, RWKV__MAX_WIDTH},
+                       {"n_att", f->n_att, 32, RWKV__MAX_WIDTH},
+                       {"n_ffn", f->n_ffn, 36, RWKV__MAX_WIDTH},
+                       {"n_layer", f->n_layer, 40, RWKV__MAX_LAYERS}};
+    rwkv_result  result;
+    const uint64_t format = f->format, version = f->version;
+    int            i;
+
+    if (f->format != RWKV__FORMAT_VERSION)
+        return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 8,
+                          "header: file format %u, this build reads %u", format,
+                          (uint64_t)RWKV__FORMAT_VERSION);
+    if (f->version != 4)
+        return rwkv__fail(error, version >= 5 && version <= 7 ? RWKV_ERR_UNSUPPORTED
+                                                              : RWKV_ERR_FORMAT,
+                          12, "header: RWKV version %u, this build runs %u", version, (uint64_t)4);
+    result = rwkv__check_range("type", 16, f->type, RWKV_TYPE_F32, RWKV_TYPE_Q4, error);
+    if (result)
+        return result;
+    if (f->type > RWKV_TYPE_BF16)
+        return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 16,
+                          "header: type %u, this build has kernels up to %u", (uint64_t)f->type,
+                          (uint64_t)RWKV_TYPE_BF16);
+    result = rwkv__check_range("tokenizer", 20, f->tokenizer, 0, RWKV__TOKENIZER_20B, error);
+    if (result)
+        return result;
+    for (i = 0; i < 5; i++) {
+        result = rwkv__check_range(dimensions[i].name, dimensions[i].offset, dimensions[i].value, 1,
+                                   dimensions[i].highest, error);
+        if (result)
+            return result;
+    }
+    result = rwkv__check_range("n_head", 44, f->n_head, 0, 0, error);
+    if (result)
+        return result;
+    if (!(f->norm_eps >= 0 && f->norm_eps <= 1))
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 64,
+                          "header: norm_eps (bits %u) is not between 0 and 1",
+                          (uint64_t)rwkv__bits(f->norm_eps));
+    for (i = 68; i < 120; i++)
+        if (h[i])
+            return rwkv__fail(error, RWKV_ERR_FORMAT, (uint64_t)i,
+                              "header: reserved byte %u is %u, must be 0", (uint64_t)i,
+                              (uint64_t)h[i]);
+    return RWKV_OK;
+}
+
+/* The first tensor that does not fit into `size` bytes, for the message.     */
+static rwkv_result rwkv__fail_truncated(const rwkv__file *f, uint64_t size, rwkv_error *error)
+{
+    uint64_t layer, end;
+    int      id;
+    for (id = 0; id < RWKV__TENSORS; id++) {
+        if (id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
+            continue;
+        end = f->offset[id] + rwkv__tensor_bytes(f, id);
+        if (id == RWKV__LAYER_END) {
+            const uint64_t begin = f->offset[RWKV__LAYER_BEGIN];
+            layer = size < begin ? 0 : (size - begin) / f->layer_bytes;
+            if (layer < f->n_layer) {
+                for (id = RWKV__LAYER_BEGIN; id < RWKV__LAYER_END; id++) {
+                    end = f->offset[id] + layer * f->layer_bytes + rwkv__tensor_bytes(f, id);
+                    if (end > size)
+                        return rwkv__fail(error, RWKV_ERR_FORMAT, size,
+                                          "block %u %s: file ends at byte %u, needs %u", layer,
+                                          rwkv__tensors[id].name, size, end);
+                }
+            }
+        }
+        if (end > size)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, size,
+                              "%s: file ends at byte %u, needs %u", rwkv__tensors[id].name, size,
+                              end);
+    }
+    return rwkv__fail(error, RWKV_ERR_FORMAT, size, "vocabulary: file ends at byte %u, needs %u",
+                      size, f->bytes);
+}
+
+/* Read and check the header of a file of `size` bytes, of which at least the
+ * first 128 are at `h` if there are so many.                                 */
+static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv__file *f,
+                                     rwkv_error *error)
+{
+    static const unsigned char magic[8] = {'R', 'W', 'K', 'V', 0x0d, 0x0a, 0x1a, 0x0a};
+    rwkv_result result;
+    uint32_t    crc;
+
+    if (size < RWKV__HEADER_BYTES)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, size, "header: file ends at byte %u, needs %u",
+                          size, (uint64_t)RWKV__HEADER_BYTES);
+    if (memcmp(h, magic, sizeof magic) != 0)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 0,
+                          "header: not a model file (convert it with tools/convert_pth.py)");
+    f->format = rwkv__get32(h + 8);
+    f->version = rwkv__get32(h + 12);
+    f->type = rwkv__get32(h + 16);
+    f->tokenizer = rwkv__get32(h + 20);
+    f->n_vocab = rwkv__get32(h + 24);
+    f->n_embd = rwkv__get32(h + 28);
+    f->n_att = rwkv__get32(h + 32);
+    f->n_ffn = rwkv__get32(h + 36);
+    f->n_layer = rwkv__get32(h + 40);
+    f->n_head = rwkv__get32(h + 44);
+    f->bytes = rwkv__get64(h + 48);
+    f->vocab_bytes = rwkv__get64(h + 56);
+    f->norm_eps = rwkv__float(rwkv__get32(h + 64));
+    f->data_crc = rwkv__get32(h + 120);
+    f->header_crc = rwkv__get32(h + 124);
+
+    result = rwkv__check_header(h, f, error);
+    if (result)
+        return result;
+    rwkv__lay_out(f);
+    if (f->vocab_bytes % 64 || f->vocab_bytes > (uint64_t)1 << 40 ||
+        (f->vocab_bytes == 0) != (f->tokenizer == RWKV__TOKENIZER_NONE))
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 56,
+                          "header: vocabulary of %u bytes for tokenizer %u", f->vocab_bytes,
+                          (uint64_t)f->tokenizer);
+    if (f->bytes != f->vocab_offset + f->vocab_bytes)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 48,
+                          "header: file_bytes is %u, the dimensions make %u", f->bytes,
+                          f->vocab_offset + f->vocab_bytes);
+    crc = rwkv__crc32(h, 124);
+    if (crc != f->header_crc)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 124,
+                          "header: its checksum is %u, the file says %u", (uint64_t)crc,
+                          (uint64_t)f->header_crc);
+    if (f->bytes > size)
+        return rwkv__fail_truncated(f, size, error);
+    if (f->bytes > (uint64_t)SIZE_MAX / 2)
+        return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 48,
+                          "header: %u bytes are more than this machine can address", f->bytes);
+    return RWKV_OK;
+}
+
+#ifdef RWKV__BIG_ENDIAN
+static void rwkv__swap(unsigned char *p, uint64_t bytes, size_t element)
+{
+    uint64_t i;
+    size_t   j;
+    for (i = 0; i < bytes; i += element)
+        for (j = 0; j < element / 2; j++) {
+            const unsigned char byte = p[i + j];
+            p[i + j] = p[i + element - 1 - j];
+            p[i + element - 1 - j] = byte;
+        }
+}
+
+/* Turn a checked file's numbers, tensors and vocabulary, into the machine's. */
+static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
+{
+    const size_t element = f->type == RWKV_TYPE_F32 ? 4 : 2;
+    uint32_t     layer;
+    uint64_t     numbers;
+    int          id;
+    for (id = 0; id < RWKV__TENSORS; id++) {
+        const int in_layer = id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END;
+        for (layer = 0; layer < (in_layer ? f->n_layer : 1); layer++)
+            rwkv__swap(data + f->offset[id] + layer * f->layer_bytes, rwkv__tensor_bytes(f, id),
+                       rwkv__tensors[id].kind == 'v' ? 4 : element);
+    }
+    if (!f->vocab_bytes)
+        return;
+    data += f->vocab_offset;
+    numbers = 4 + (uint64_t)f->n_vocab + 1 + 3 * (uint64_t)rwkv__get32(data) +
+              3 * (uint64_t)rwkv__get32(data + 8);
+    if (numbers <= f->vocab_bytes / 4) /* if not, the vocabulary's check will say so */
+        rwkv__swap(data, numbers * 4, 4);
+}
+#endif
+
+/* ============================================================================
+ * 9. MARK: model                                                      >>model
+ *
+ * A model is the bytes of its file, a table of offsets and the kernels.
+ * ========================================================================== */
+struct rwkv_model {
+    rwkv__file     file;
+    rwkv__kernels  kernels;
+    rwkv_allocator allocator;
+    rwkv_parallel  parallel;
+    int            n_threads, chunk;
+    const unsigned char *data;   /* file.bytes of them                            */
+    void                *copy;   /* to be freed, if the data was read or swapped  */
+    void                *map;    /* to be unmapped, if it was mapped              */
+    size_t               map_bytes;
+    /* the vocabulary: see the file format                                      */
+    uint32_t             n_cells, n_bytes;
+    const uint32_t      *token_offset, *cells;
+    const unsigned char *token_bytes;
+};
+
+/* The state of layer l: parts of D or A numbers, padded to 16, in the order of
+ * rwkv_part. Then the hidden vector and the logits, which are copied with it,
+ * then the scratch, which is not.                                            */
+struct rwkv_state {
+    const rwkv_model *model;
+    void   *owned;       /* what rwkv_state_free releases; NULL: your memory       */
+    int     has_logits;
+    int     slot;        /* used by rwkv_eval_batch to find a state given twice    */
+    float  *numbers, *hidden, *logits;
+    float  *scratch;
+    float  *wide;        /* 16-bit weights made 32-bit, for each thread: >>kernels */
+    float **rows;        /* (chunk) where each row's logits go                     */
+};
+
+/* ---- memory --------------------------------------------------------------- */
+
+static void *rwkv__alloc(const rwkv_allocator *allocator, size_t size)
+{
+#ifndef RWKV_NO_MALLOC
+    if (!allocator->alloc) { /* 64-byte alignment, keeping malloc's pointer below */
+        unsigned char *base = size < SIZE_MAX - 128 ? (unsigned char *)malloc(size + 128) : NULL;
+        unsigned char *p;
+        if (!base)
+            return NULL;
+        p = base + 128 - (uintptr_t)base % 64;
+        memcpy(p - sizeof base, &base, sizeof base);
+        return p;
+    }
+#else
+    if (!allocator->alloc)
+        return NULL;
+#endif
+    return allocator->alloc(size, 64, allocator->user);
+}
+
+static void rwkv__release(const rwkv_allocator *allocator, void *p)
+{
+    if (!p)
+        return;
+    if (allocator->free)
+        allocator->free(p, allocator->user);
+#ifndef RWKV_NO_MALLOC
+    else if (!allocator->alloc) {
+        void *base;
+        memcpy(&base, (unsigned char *)p - sizeof base, sizeof base);
+        free(base);
+    }
+#endif
+}
+
+/* ---- parts of a model ----------------------------------------------------- */
+
+static const unsigned char *rwkv__weights(const rwkv_model *m, int id, int layer)
+{
+    return m->data + (size_t)(m->file.offset[id] + (uint64_t)layer * m->file.layer_bytes);
+}
+
+static const float *rwkv__vector(const rwkv_model *m, int id, int layer)
+{
+    return (const float *)(const void *)rwkv__weights(m, id, layer);
+}
+
+/* Sizes: V vocabulary, D embedding, A attention, F feed-forward.             */
+static size_t rwkv__V(const rwkv_model *m) { return m->file.n_vocab; }
+static size_t rwkv__D(const rwkv_model *m) { return m->file.n_embd; }
+static size_t rwkv__A(const rwkv_model *m) { return m->file.n_att; }
+static size_t rwkv__F(const rwkv_model *m) { return m->file.n_ffn; }
+static int    rwkv__L(const rwkv_model *m) { return (int)m->file.n_layer; }
+
+/* ---- sizes of a state ---------------------------------------------------- */
+
+/* Floats that a copy of a state carries: numbers, hidden vector, logits.     */
+static uint64_t rwkv__carried(const rwkv_model *m)
+{
+    const uint64_t D16 = rwkv__round16(rwkv__D(m)), A16 = rwkv__round16(rwkv__A(m));
+    return (2 * D16 + 3 * A16) * m->file.n_layer + D16 + rwkv__round16(rwkv__V(m));
+}
+
+static uint64_t rwkv__scratch(const rwkv_model *m)
+{
+    const uint64_t T = (uint64_t)m->chunk, a = 3 * rwkv__activation_size(T, rwkv__A(m));
+    const uint64_t f = rwkv__activation_size(T, rwkv__F(m));
+    uint64_t       n = 5 * rwkv__activation_size(T, rwkv__D(m)) + (a > f ? a : f);
+#ifndef RWKV_NO_SAMPLER
+    const uint64_t sampler = 2 * (uint64_t)rwkv__round16(rwkv__V(m));
+    n = n > sampler ? n : sampler;
+#endif
+    return n;
+}
+
+/* Only several rows of 16-bit weights need it.                               */
+static uint64_t rwkv__wide_size(const rwkv_model *m)
+{
+    return m->chunk == 1 || m->file.type == RWKV_TYPE_F32
+               ? 0
+               : (uint64_t)m->n_threads * RWKV__WIDE_SIZE;
+}
+
+#define RWKV__STATE_HEAD ((sizeof(rwkv_state) + 63) & ~(size_t)63)
+
+/* With 63 bytes to spare, so that memory of any alignment will do.           */
+static uint64_t rwkv__state_size(const rwkv_model *m)
+{
+    return 63 + RWKV__STATE_HEAD +
+           (rwkv__carried(m) + rwkv__scratch(m) + rwkv__wide_size(m)) * sizeof(float) +
+           (uint64_t)m->chunk * sizeof(float *);
+}
+
+#define RWKV__SAVE_HEADER 64
+
+static size_t rwkv__save_size(const rwkv_model *m)
+{
+    const size_t D = rwkv__D(m), A = rwkv__A(m);
+    return RWKV__SAVE_HEADER + ((2 * D + 3 * A) * (size_t)rwkv__L(m) + D) * 4;
+}
+
+/* ---- loading -------------------------------------------------------------- */
+
+/* Check the vocabulary and point at its parts. Every number that is later
+ * used as an index is checked here, but for the trie's child, which is checked
+ * where it is computed.                                                      */
+static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
+{
+    const rwkv__file *f = &m->file;
+    const uint32_t   *at;
+    uint64_t          n_cells, n_bytes, n_merges, numbers, needs, i;
+
+    if (!f->vocab_bytes)
+        return RWKV_OK;
+    at = (const uint32_t *)(const void *)(m->data + (size_t)f->vocab_offset);
+    n_cells = at[0];
+    n_bytes = at[1];
+    n_merges = at[2];
+    numbers = 4 + (uint64_t)f->n_vocab + 1 + 3 * n_cells + 3 * n_merges;
+    needs = (numbers * 4 + n_bytes + 63) & ~(uint64_t)63;
+    if (needs != f->vocab_bytes)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
+                          "vocabulary: has %u bytes, its counts make %u", f->vocab_bytes, needs);
+    if (at[3])
+        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 12,
+                          "vocabulary: reserved number is %u, must be 0", (uint64_t)at[3]);
+    if (n_cells == 0 && f->tokenizer != RWKV__TOKENIZER_20B)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
+                          "vocabulary: no trie for tokenizer %u", (uint64_t)f->tokenizer);
+    m->n_cells = (uint32_t)n_cells;
+    m->n_bytes = (uint32_t)n_bytes;
+    m->token_offset = at + 4;
+    m->cells = m->token_offset + f->n_vocab + 1;
+    m->token_bytes = (const unsigned char *)(m->cells + 3 * n_cells + 3 * n_merges);
+
+    for (i = 0; i < f->n_vocab; i++)
+        if (m->token_offset[i] > m->token_offset[i + 1])
+            return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16 + 4 * i,
+                              "vocabulary: token %u begins at byte %u and ends at %u", i,
+                              (uint64_t)m->token_offset[i], (uint64_t)m->token_offset[i + 1]);
+    if (m->token_offset[0] != 0 || m->token_offset[f->n_vocab] != n_bytes)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16,
+                          "vocabulary: tokens span bytes %u to %u, there are %u",
+                          (uint64_t)m->token_offset[0], (uint64_t)m->token_offset[f->n_vocab],
+                          n_bytes);
+    for (i = 0; i < n_cells; i++)
+        if (m->cells[3 * i + 2] > f->n_vocab)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16 + 4 * (f->n_vocab + 1) + 12 * i,
+                              "vocabulary: trie cell %u holds token %u of %u", i,
+                              (uint64_t)m->cells[3 * i + 2] - 1, (uint64_t)f->n_vocab);
+    return RWKV_OK;
+}
+
+/* A multiple of the rows of every instruction set's large tile (14, 6).      */
+#define RWKV__DEFAULT_CHUNK 84
+
+/* A model with its options, and no data yet.                                 */
+static rwkv_model *rwkv__model_new(const rwkv_options *options, rwkv_error *error)
+{
+    static const rwkv_options defaults = {0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
+    const rwkv_options *o = options ? options : &defaults;
+    rwkv_model         *m;
+    rwkv__kernels       kernels;
+
+    if (o->flags & ~RWKV_FLAG_NO_MMAP) {
+        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "options: unknown flags %u", (uint64_t)o->flags);
+        return NULL;
+    }
+    if (o->n_threads < 0 || o->n_threads > 256 || o->chunk < 0 || o->chunk > 65536) {
+        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "options: %s is %s%u, must be 0 to %u",
+                   o->n_threads < 0 || o->n_threads > 256 ? "n_threads" : "chunk",
+                   o->n_threads < 0 || (o->n_threads <= 256 && o->chunk < 0) ? "-" : "",
+                   (uint64_t)(o->n_threads < 0     ? -(int64_t)o->n_threads
+                              : o->n_threads > 256 ? (int64_t)o->n_threads
+                              : o->chunk < 0       ? -(int64_t)o->chunk
+                                                   : (int64_t)o->chunk),
+                   (uint64_t)(o->n_threads < 0 || o->n_threads > 256 ? 256 : 65536));
+        return NULL;
+    }
+    if (!rwkv__kernels_choose(&kernels, o->isa)) {
+        rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0, "options: no isa \"%s\" in this build on this "
+                   "machine", o->isa);
+        return NULL;
+    }
+    m = (rwkv_model *)rwkv__alloc(&o->allocator, sizeof *m);
+    if (!m) {
+        rwkv__fail(error, RWKV_ERR_MEMORY, 0, "no memory for the model (%u bytes)",
+                   (uint64_t)sizeof *m);
+        return NULL;
+    }
+    memset(m, 0, sizeof *m);
+    m->kernels = kernels;
+    m->allocator = o->allocator;
+    m->parallel = o->parallel;
+    m->n_threads = o->n_threads ? o->n_threads : rwkv__default_threads(&o->parallel);
+    m->chunk = o->chunk ? o->chunk : RWKV__DEFAULT_CHUNK;
+    return m;
+}
+
+/* Take up m->data, `size` bytes of it.                                       */
+static rwkv_result rwkv__load_data(rwkv_model *m, uint64_t size, rwkv_error *error)
+{
+    const rwkv_result result = rwkv__read_header(m->data, size, &m->file, error);
+    if (result)
+        return result;
+    if (rwkv__state_size(m) > SIZE_MAX / 2)
+        return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0,
+                          "a state of %u bytes is more than this machine can address "
+                          "(chunk is %u)", rwkv__state_size(m), (uint64_t)m->chunk);
+#ifdef RWKV__BIG_ENDIAN
+    if (!m->copy) {
+        m->copy = rwkv__alloc(&m->allocator, (size_t)m->file.bytes);
+        if (!m->copy)
+            return rwkv__fail(error, RWKV_ERR_MEMORY, 0, "no memory for the weights (%u bytes)",
+                              m->file.bytes);
+        memcpy(m->copy, m->data, (size_t)m->file.bytes);
+        m->data = (const unsigned char *)m->copy;
+    }
+    rwkv__swap_file((unsigned char *)m->copy, &m->file);
+#endif
+    return rwkv__load_vocabulary(m, error);
+}
+
+RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_options *options,
+                                      rwkv_error *error)
+{
+    rwkv_model *m;
+    if (!data || (uintptr_t)data % 4) {
+        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "data is %s%u, must be at a multiple of %u",
+                   data ? "at an address ending in " : "NULL: address ", (uint64_t)((uintptr_t)data % 64),
+                   (uint64_t)4);
+        return NULL;
+    }
+    m = rwkv__model_new(options, error);
+    if (!m)
+        return NULL;
+    m->data = (const unsigned char *)data;
+    if (rwkv__load_data(m, size, error) == RWKV_OK)
+        return m;
+    rwkv_free(m);
+    return NULL;
+}
+
+#ifndef RWKV_NO_STDIO
+#ifdef RWKV__MMAP
+/* Map a whole file. RWKV_ERR_UNSUPPORTED: it can't be mapped, but perhaps be
+ * read.                                                                      */
+static rwkv_result rwkv__map(rwkv_model *m, const char *path, uint64_t *size, rwkv_error *error)
+{
+#ifdef _WIN32
+    LARGE_INTEGER bytes;
+    HANDLE        mapping = NULL;
+    HANDLE file = CreateFileA(path, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+    if (file == INVALID_HANDLE_VALUE)
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+    if (GetFileSizeEx(file, &bytes) && bytes.QuadPart > 0) {
+        *size = (uint64_t)bytes.QuadPart;
+        mapping = CreateFileMappingA(file, NULL, PAGE_READONLY, 0, 0, NULL);
+    }
+    if (mapping) {
+        m->map = MapViewOfFile(mapping, FILE_MAP_READ, 0, 0, 0);
+        CloseHandle(mapping);
+    }
+    CloseHandle(file);
+#else
+    struct stat info;
+    void       *map = MAP_FAILED;
+    const int   file = open(path, O_RDONLY | O_NONBLOCK); /* never waits for a pipe */
+    if (file < 0)
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+        close(file);
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: not a regular file", path);
+    }
+    *size = (uint64_t)info.st_size;
+    if (*size > 0 && *size <= SIZE_MAX)
+        map = mmap(NULL, (size_t)*size, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    m->map = map == MAP_FAILED ? NULL : map;
+#endif
+    if (!m->map)
+        return RWKV_ERR_UNSUPPORTED;
+    m->map_bytes = (size_t)*size;
+    m->data = (const unsigned char *)m->map;
+    return RWKV_OK;
+}
+
+static void rwkv__unmap(rwkv_model *m)
+{
+#ifdef _WIN32
+    if (m->map)
+        UnmapViewOfFile(m->map);
+#else
+    if (m->map)
+        munmap(m->map, m->map_bytes);
+#endif
+    m->map = NULL;
+}
+#endif
+
+static uint64_t rwkv__file_size(FILE *file)
+{
+#ifdef _WIN32
+    const int64_t size = _fseeki64(file, 0, SEEK_END) ? -1 : _ftelli64(file);
+#else
+    const int64_t size = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
+#endif
+    rewind(file);
+    return size < 0 ? 0 : (uint64_t)size;
+}
+
+/* Read a whole file, of which only the header until that is known to be good. */
+static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, rwkv_error *error)
+{
+    unsigned char header[RWKV__HEADER_BYTES];
+    rwkv_result   result;
+    size_t        n;
+    FILE         *file = fopen(path, "rb");
+    if (!file)
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+    *size = rwkv__file_size(file);
+    n = fread(header, 1, sizeof header, file);
+    if (n < rwkv__min(sizeof header, (size_t)*size))
+        result = rwkv__fail(error, RWKV_ERR_FILE, n, "%s: read ends at byte %u of %u", path,
+                            (uint64_t)n, *size);
+    else
+        result = rwkv__read_header(header, *size, &m->file, error);
+    if (result == RWKV_OK) {
+        m->copy = rwkv__alloc(&m->allocator, (size_t)m->file.bytes);
+        if (!m->copy)
+            result = rwkv__fail(error, RWKV_ERR_MEMORY, 0, "no memory for the weights (%u bytes)",
+                                m->file.bytes);
+    }
+    if (result == RWKV_OK) {
+        memcpy(m->copy, header, sizeof header);
+        m->data = (const unsigned char *)m->copy;
+        n += fread((unsigned char *)m->copy + n, 1, (size_t)m->file.bytes - n, file);
+        if (n < m->file.bytes)
+            result = rwkv__fail(error, RWKV_ERR_FILE, n, "%s: read ends at byte %u of %u", path,
+                                (uint64_t)n, m->file.bytes);
+    }
+    fclose(file);
+    return result;
+}
+
+RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rwkv_error *error)
+{
+    rwkv_result result = RWKV_ERR_UNSUPPORTED;
+    uint64_t    size = 0;
+    rwkv_model *m;
+    if (!path) {
+        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "path is NULL");
+        return NULL;
+    }
+    m = rwkv__model_new(options, error);
+    if (!m)
+        return NULL;
+#ifdef RWKV__MMAP
+    if (!options || !(options->flags & RWKV_FLAG_NO_MMAP))
+        result = rwkv__map(m, path, &size, error);
+#endif
+    if (result == RWKV_ERR_UNSUPPORTED)
+        result = rwkv__read(m, path, &size, error);
+    if (result == RWKV_OK)
+        result = rwkv__load_data(m, size, error);
+    if (result == RWKV_OK && size > m->file.bytes)
+        result = rwkv__fail(error, RWKV_ERR_FORMAT, m->file.bytes,
+                            "%s: has %u bytes, the model ends at %u", path, size, m->file.bytes);
+#if defined(RWKV__MMAP) && defined(RWKV__BIG_ENDIAN)
+    rwkv__unmap(m); /* the copy is what counts                                    */
+#endif
+    if (result == RWKV_OK)
+        return m;
+    rwkv_free(m);
+    return NULL;
+}
+#endif /* RWKV_NO_STDIO */
+
+RWKV_API void rwkv_free(rwkv_model *model)
+{
+    rwkv_allocator allocator;
+    if (!model)
+        return;
+#ifdef RWKV__MMAP
+    rwkv__unmap(model);
+#endif
+    allocator = model->allocator;
+    rwkv__release(&allocator, model->copy);
+    rwkv__release(&allocator, model);
+}
+
+RWKV_API rwkv_info rwkv_model_info(const rwkv_model *model)
+{
+    rwkv_info info;
+    memset(&info, 0, sizeof info);
+    if (!model)
+        return info;
+    info.version = (int)model->file.version;
+    info.n_vocab = (int)model->file.n_vocab;
+    info.n_embd = (int)model->file.n_embd;
+    info.n_att = (int)model->file.n_att;
+    info.n_ffn = (int)model->file.n_ffn;
+    info.n_layer = (int)model->file.n_layer;
+    info.type = (rwkv_type)model->file.type;
+    info.model_bytes = (size_t)model->file.bytes;
+    info.state_bytes = (size_t)rwkv__state_size(model);
+    info.save_bytes = rwkv__save_size(model);
+    info.isa = model->kernels.isa;
+    return info;
+}
+
+/* ============================================================================
+ * 10. MARK: layers                                                   >>layers
+ *
+ * A pass is T rows, each a token and the state it is read into, that go
+ * through the model together; rows of one state stand next to each other, in
+ * order. Here is what both kinds of layers do with the rows of a pass.
+ * ========================================================================== */
+
+typedef struct rwkv__pass {
+    const rwkv_model   *m;
+    size_t              T;
+    rwkv_state *const  *states; /* of each row; NULL: all of one state              */
+    rwkv_state         *state;
+    float *x;                   /* (T, D)  the residual stream                      */
+    float *xx;                  /* (T, D)  x after a layer norm                     */
+    float *xr, *xk, *xv;        /* (T, D)  mixed with the row before                */
+    float *r, *k, *v;           /* (T, A); in the channel mix k is (T, F)           */
+    float *o;                   /* (T, D)  what a layer adds                        */
+} rwkv__pass;
+
+static rwkv_state *rwkv__row_state(const rwkv__pass *pass, size_t t)
+{
+    return pass->states ? pass->states[t] : pass->state;
+}
+
+static int rwkv__is_last_of_state(const rwkv__pass *pass, size_t t)
+{
+    return t + 1 == pass->T || rwkv__row_state(pass, t) != rwkv__row_state(pass, t + 1);
+}
+
+static size_t rwkv__part_size(const rwkv_model *m, int part)
+{
+    return part == RWKV_PART_ATT_X || part == RWKV_PART_FFN_X ? rwkv__D(m) : rwkv__A(m);
+}
+
+static float *rwkv__part(const rwkv_state *state, int part, int layer)
+{
+    const size_t D16 = rwkv__round16(rwkv__D(state->model));
+    const size_t A16 = rwkv__round16(rwkv__A(state->model));
+    float       *p = state->numbers + (size_t)layer * (2 * D16 + 3 * A16);
+    if (part == RWKV_PART_ATT_X)
+        return p;
+    return p + D16 + (size_t)(part - RWKV_PART_ATT_A) * A16;
+}
+
+/* x = the embedding of each row's token, after ln0.                          */
+static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      D = rwkv__D(m), T = pass->T, element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
+    size_t            t, c;
+    for (t = 0; t < T; t++) {
+        const unsigned char *row = rwkv__weights(m, RWKV__EMB, 0) + (size_t)tokens[t] * D * element;
+        float               *x = pass->x + rwkv__at(T, t, 0);
+        for (c = 0; c < D; c += RWKV__BLOCK)
+            m->kernels.widen[m->file.type](pass->x + rwkv__at(T, t, c), row + c * element,
+                                           rwkv__min(RWKV__BLOCK, D - c));
+        for (c = D; c < rwkv__round16(D); c++)
+            pass->x[rwkv__at(T, t, c & ~(size_t)15) + c % 16] = 0;
+        m->kernels.norm(x, T * RWKV__BLOCK, x, T * RWKV__BLOCK, rwkv__vector(m, RWKV__LN0_W, 0),
+                        rwkv__vector(m, RWKV__LN0_B, 0), D, m->file.norm_eps);
+    }
+}
+
+/* xx = layer norm of x, with the weight `id` and the bias that follows it.   */
+static void rwkv__norm(const rwkv__pass *pass, int id, int layer)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      T = pass->T;
+    size_t            t;
+    for (t = 0; t < T; t++)
+        m->kernels.norm(pass->xx + rwkv__at(T, t, 0), T * RWKV__BLOCK, pass->x + rwkv__at(T, t, 0),
+                        T * RWKV__BLOCK, rwkv__vector(m, id, layer),
+                        rwkv__vector(m, id + 1, layer), rwkv__D(m), m->file.norm_eps);
+}
+
+/* y = mu xx + (1 - mu) xx of the row before, which for the first row of a
+ * state is in the state (`part`).                                            */
+static void rwkv__mix(const rwkv__pass *pass, float *y, int mu, int part, int layer)
+{
+    const size_t T = pass->T, D16 = rwkv__round16(rwkv__D(pass->m));
+    size_t       t, c;
+    for (t = 0; t < T; t++) {
+        const int    first = t == 0 || rwkv__is_last_of_state(pass, t - 1);
+        const float *stored = rwkv__part(rwkv__row_state(pass, t), part, layer);
+        for (c = 0; c < D16; c += RWKV__BLOCK)
+            pass->m->kernels.mix(y + rwkv__at(T, t, c), pass->xx + rwkv__at(T, t, c),
+                                 first ? stored + c : pass->xx + rwkv__at(T, t - 1, c),
+                                 rwkv__vector(pass->m, mu, layer) + c,
+                                 rwkv__min(RWKV__BLOCK, D16 - c));
+    }
+}
+
+/* Copy one row of an activation matrix of T rows to a plain vector.          */
+static void rwkv__copy_row(float *y, const float *x, size_t T, size_t t, size_t n)
+{
+    size_t c;
+    for (c = 0; c < n; c += RWKV__BLOCK)
+        memcpy(y + c, x + rwkv__at(T, t, c), rwkv__min(RWKV__BLOCK, n - c) * sizeof *y);
+}
+
+/* Keep the last xx of every state for its next pass.                         */
+static void rwkv__keep(const rwkv__pass *pass, int part, int layer)
+{
+    size_t t;
+    for (t = 0; t < pass->T; t++)
+        if (rwkv__is_last_of_state(pass, t))
+            rwkv__copy_row(rwkv__part(rwkv__row_state(pass, t), part, layer), pass->xx, pass->T, t,
+                           rwkv__round16(rwkv__D(pass->m)));
+}
+
+/* The product y = W x of a layer's matrix, all rows of the pass.             */
+static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, const float *x,
+                                  float *y)
+{
+    const rwkv__tensor *tensor = &rwkv__tensors[id];
+    rwkv__matmul        product;
+    product.w = rwkv__weights(pass->m, id, layer);
+    product.n_in = (size_t)rwkv__dimension(&pass->m->file, tensor->columns);
+    product.n_out = rwkv__round16((size_t)rwkv__dimension(&pass->m->file, tensor->rows));
+    product.x = x;
+    product.y = y;
+    product.rows = NULL;
+    product.y_row = RWKV__BLOCK;
+    product.y_block = pass->T * RWKV__BLOCK;
+    return product;
+}
+
+/* Carry out products that need nothing of each other.                        */
+static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *products, int n, size_t T)
+{
+    const rwkv_model *m = state->model;
+    rwkv__task        task;
+    task.matmul = m->kernels.matmul[m->file.type];
+    task.products = products;
+    task.n_products = n;
+    task.T = T;
+    task.wide = state->wide;
+    rwkv__run(&task, &m->parallel, m->n_threads);
+}
+
+/* ============================================================================
+ * 11. MARK: time_mix                                               >>time_mix
+ *
+ * The five equations of the time mix, as the paper numbers them:
+ *
+ *   r_t = W_r (mu_r x_t + (1 - mu_r) x_{t-1})                           (11)
+ *   k_t = W_k (mu_k x_t + (1 - mu_k) x_{t-1})                           (12)
+ *   v_t = W_v (mu_v x_t + (1 - mu_v) x_{t-1})                           (13)
+ *            sum_{i<t} exp(-(t-1-i) w + k_i) v_i + exp(u + k_t) v_t
+ *   wkv_t = -------------------------------------------------------     (16)
+ *              sum_{i<t} exp(-(t-1-i) w + k_i) + exp(u + k_t)
+ *   o_t = W_o (sigmoid(r_t) wkv_t)                                      (17)
+ *
+ * x_t is the layer's input after ln1; o_t is added to the residual stream.
+ * ========================================================================== */
+static void rwkv__time_mix(const rwkv__pass *pass, int l)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      T = pass->T, A16 = rwkv__round16(rwkv__A(m));
+    rwkv__matmul      rkv[3], output;
+    size_t            t, c;
+
+    rwkv__norm(pass, RWKV__LN1_W, l);
+    rwkv__mix(pass, pass->xr, RWKV__ATT_MIX_R, RWKV_PART_ATT_X, l);
+    rwkv__mix(pass, pass->xk, RWKV__ATT_MIX_K, RWKV_PART_ATT_X, l);
+    rwkv__mix(pass, pass->xv, RWKV__ATT_MIX_V, RWKV_PART_ATT_X, l);
+    rwkv__keep(pass, RWKV_PART_ATT_X, l);
+
+    rkv[0] = rwkv__product(pass, RWKV__ATT_R, l, pass->xr, pass->r); /* (11)       */
+    rkv[1] = rwkv__product(pass, RWKV__ATT_K, l, pass->xk, pass->k); /* (12)       */
+    rkv[2] = rwkv__product(pass, RWKV__ATT_V, l, pass->xv, pass->v); /* (13)       */
+    rwkv__multiply(rwkv__row_state(pass, 0), rkv, 3, T);
+
+    for (c = 0; c < A16; c += RWKV__BLOCK) /* (16), and r = sigmoid(r) wkv of (17)  */
+        for (t = 0; t < T; t++) {
+            const rwkv_state *state = rwkv__row_state(pass, t);
+            const size_t      at = rwkv__at(T, t, c);
+            m->kernels.wkv(pass->r + at, pass->k + at, pass->v + at,
+                           rwkv__vector(m, RWKV__ATT_FIRST, l) + c,
+                           rwkv__vector(m, RWKV__ATT_DECAY, l) + c,
+                           rwkv__part(state, RWKV_PART_ATT_A, l) + c,
+                           rwkv__part(state, RWKV_PART_ATT_B, l) + c,
+                           rwkv__part(state, RWKV_PART_ATT_P, l) + c,
+                           rwkv__min(RWKV__BLOCK, A16 - c));
+        }
+
+    output = rwkv__product(pass, RWKV__ATT_OUTPUT, l, pass->r, pass->o); /* (17)   */
+    rwkv__multiply(rwkv__row_state(pass, 0), &output, 1, T);
+    for (c = 0; c < rwkv__round16(rwkv__D(m)); c += RWKV__BLOCK)
+        for (t = 0; t < T; t++)
+            m->kernels.add(pass->x + rwkv__at(T, t, c), pass->o + rwkv__at(T, t, c),
+                           rwkv__min(RWKV__BLOCK, rwkv__round16(rwkv__D(m)) - c));
+}
+
+/* ============================================================================
+ * 12. MARK: channel_mix                                         >>channel_mix
+ *
+ *   r'_t = W'_r (mu'_r x_t + (1 - mu'_r) x_{t-1})                       (14)
+ *   k'_t = W'_k (mu'_k x_t + (1 - mu'_k) x_{t-1})                       (15)
+ *   o'_t = sigmoid(r'_t) (W'_v max(k'_t, 0)^2)                          (18)
+ *
+ * x_t is the layer's input after ln2; o'_t is added to the residual stream.
+ * ========================================================================== */
+static void rwkv__channel_mix(const rwkv__pass *pass, int l)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      T = pass->T, D16 = rwkv__round16(rwkv__D(m)), F16 = rwkv__round16(rwkv__F(m));
+    float *const      r = pass->xv; /* not used by this layer, and of the right size */
+    rwkv__matmul      rk[2], value;
+    size_t            t, c;
+
+    rwkv__norm(pass, RWKV__LN2_W, l);
+    rwkv__mix(pass, pass->xr, RWKV__FFN_MIX_R, RWKV_PART_FFN_X, l);
+    rwkv__mix(pass, pass->xk, RWKV__FFN_MIX_K, RWKV_PART_FFN_X, l);
+    rwkv__keep(pass, RWKV_PART_FFN_X, l);
+
+    rk[0] = rwkv__product(pass, RWKV__FFN_R, l, pass->xr, r);       /* (14)        */
+    rk[1] = rwkv__product(pass, RWKV__FFN_K, l, pass->xk, pass->k); /* (15)        */
+    rwkv__multiply(rwkv__row_state(pass, 0), rk, 2, T);
+
+    for (c = 0; c < F16; c += RWKV__BLOCK) /* (18)                                  */
+        for (t = 0; t < T; t++)
+            m->kernels.relu_square(pass->k + rwkv__at(T, t, c), rwkv__min(RWKV__BLOCK, F16 - c));
+    value = rwkv__product(pass, RWKV__FFN_V, l, pass->k, pass->o);
+    rwkv__multiply(rwkv__row_state(pass, 0), &value, 1, T);
+    for (c = 0; c < D16; c += RWKV__BLOCK)
+        for (t = 0; t < T; t++) {
+            const size_t at = rwkv__at(T, t, c);
+            m->kernels.gate(pass->x + at, r + at, pass->o + at, rwkv__min(RWKV__BLOCK, D16 - c));
+        }
+}
+
+/* ============================================================================
+ * 13. MARK: forward                                                 >>forward
+ *
+ * The one function that runs the model, and the four ways to call it: one row;
+ * rows of one state; the same with all logits; rows of different states.
+ * ========================================================================== */
+
+/* Read T tokens, each into its row's state; pass->x is then what the last
+ * layer leaves. The scratch is that of the first row's state.                */
+static void rwkv__forward(rwkv__pass *pass, const int *tokens)
+{
+    const uint64_t T = pass->T, D = rwkv__D(pass->m), A = rwkv__A(pass->m);
+    int            l;
+
+    pass->x = rwkv__row_state(pass, 0)->scratch;
+    pass->xx = pass->x + rwkv__activation_size(T, D);
+    pass->xr = pass->xx + rwkv__activation_size(T, D);
+    pass->xk = pass->xr + rwkv__activation_size(T, D);
+    pass->xv = pass->xk + rwkv__activation_size(T, D);
+    pass->k = pass->xv + rwkv__activation_size(T, D);
+    pass->v = pass->k + rwkv__activation_size(T, A);
+    pass->r = pass->v + rwkv__activation_size(T, A);
+    pass->o = pass->xk; /* free again when a layer's last product is made         */
+
+    rwkv__embed(pass, tokens);
+    for (l = 0; l < rwkv__L(pass->m); l++) {
+        rwkv__time_mix(pass, l);
+        rwkv__channel_mix(pass, l);
+    }
+}
+
+/* The head, for the rows from `first` on. The logits of row first + i go to
+ * logits + i * V, or, if that is NULL, to the row's state; the hidden vector
+ * and the logits of each state's last row are kept in any case.              */
+static void rwkv__read_out(rwkv__pass *pass, size_t first, float *logits)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      T = pass->T, n = T - first, V = rwkv__V(m), D = rwkv__D(m);
+    float           **rows = rwkv__row_state(pass, 0)->rows;
+    rwkv__matmul      head;
+    size_t            i;
+
+    for (i = 0; i < n; i++) {
+        m->kernels.norm(pass->xx + rwkv__at(n, i, 0), n * RWKV__BLOCK,
+                        pass->x + rwkv__at(T, first + i, 0), T * RWKV__BLOCK,
+                        rwkv__vector(m, RWKV__LN_OUT_W, 0), rwkv__vector(m, RWKV__LN_OUT_B, 0), D,
+                        m->file.norm_eps);
+        rows[i] = logits ? logits + i * V : rwkv__row_state(pass, first + i)->logits;
+    }
+    head = rwkv__product(pass, RWKV__HEAD, 0, pass->xx, NULL);
+    head.n_out = V;
+    head.rows = rows;
+    head.y_block = RWKV__BLOCK;
+    rwkv__multiply(rwkv__row_state(pass, 0), &head, 1, n);
+
+    for (i = 0; i < n; i++) {
+        rwkv_state *state = rwkv__row_state(pass, first + i);
+        if (!rwkv__is_last_of_state(pass, first + i))
+            continue;
+        rwkv__copy_row(state->hidden, pass->xx, n, i, rwkv__round16(D));
+        if (logits)
+            memcpy(state->logits, rows[i], V * sizeof *logits);
+        state->has_logits = 1;
+    }
+}
+
+static int rwkv__tokens_valid(const rwkv_model *m, const int *tokens, int n)
+{
+    int i;
+    for (i = 0; i < n; i++)
+        if (tokens[i] < 0 || (size_t)tokens[i] >= rwkv__V(m))
+            return 0;
+    return 1;
+}
+
+/* n tokens into one state, chunk by chunk; all logits, or the last ones.     */
+static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, float *logits)
+{
+    rwkv__pass pass;
+    if (!state || n < 0 || (n > 0 && !tokens) || !rwkv__tokens_valid(state->model, tokens, n))
+        return RWKV_ERR_ARGUMENT;
+    memset(&pass, 0, sizeof pass);
+    pass.m = state->model;
+    pass.state = state;
+    for (; n > 0; n -= (int)pass.T, tokens += pass.T) {
+        pass.T = rwkv__min((size_t)n, (size_t)state->model->chunk);
+        rwkv__forward(&pass, tokens);
+        if (logits) {
+            rwkv__read_out(&pass, 0, logits);
+            logits += pass.T * rwkv__V(pass.m);
+        } else if (pass.T == (size_t)n) {
+            rwkv__read_out(&pass, pass.T - 1, NULL);
+        }
+    }
+    return RWKV_OK;
+}
+
+RWKV_API const float *rwkv_eval(int token, rwkv_state *state)
+{
+    return rwkv__eval_rows(&token, 1, state, NULL) == RWKV_OK ? state->logits : NULL;
+}
+
+RWKV_API const float *rwkv_eval_sequence(const int *tokens, int n, rwkv_state *state)
+{
+    return rwkv__eval_rows(tokens, n, state, NULL) == RWKV_OK ? state->logits : NULL;
+}
+
+RWKV_API rwkv_result rwkv_eval_all(const int *tokens, int n, rwkv_state *state, float *logits)
+{
+    if (!logits && n > 0)
+        return RWKV_ERR_ARGUMENT;
+    return rwkv__eval_rows(tokens, n, state, logits);
+}
+
+RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *states, int n)
+{
+    rwkv__pass pass;
+    int        i;
+    if (n < 0 || (n > 0 && (!tokens || !states || !states[0])))
+        return RWKV_ERR_ARGUMENT;
+    for (i = 0; i < n; i++) {
+        if (!states[i])
+            return RWKV_ERR_ARGUMENT;
+        if (states[i]->model != states[0]->model)
+            return RWKV_ERR_MISMATCH;
+        states[i]->slot = i;
+    }
+    for (i = 0; i < n; i++)
+        if (states[i]->slot != i) /* given twice                                 */
+            return RWKV_ERR_ARGUMENT;
+    if (n > 0 && !rwkv__tokens_valid(states[0]->model, tokens, n))
+        return RWKV_ERR_ARGUMENT;
+    memset(&pass, 0, sizeof pass);
+    for (i = 0; i < n; i += (int)pass.T) {
+        pass.m = states[0]->model;
+        pass.states = states + i;
+        pass.T = rwkv__min((size_t)(n - i), (size_t)pass.m->chunk);
+        rwkv__forward(&pass, tokens + i);
+        rwkv__read_out(&pass, 0, NULL);
+    }
+    return RWKV_OK;
+}
+
+/* ============================================================================
+ * 14. MARK: state                                                     >>state
+ *
+ * Making, copying, saving and restoring states.
+ * ========================================================================== */
+
+RWKV_API void rwkv_state_reset(rwkv_state *state)
+{
+    int l;
+    if (!state)
+        return;
+    memset(state->numbers, 0, (size_t)rwkv__carried(state->model) * sizeof(float));
+    for (l = 0; l < rwkv__L(state->model); l++) {
+        float *p = rwkv__part(state, RWKV_PART_ATT_P, l);
+        size_t i;
+        for (i = 0; i < rwkv__round16(rwkv__A(state->model)); i++)
+            p[i] = -1e30f;
+    }
+    state->has_logits = 0;
+}
+
+RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size_t size)
+{
+    unsigned char *p = (unsigned char *)memory;
+    rwkv_state    *state;
+    if (!model || !memory || size < rwkv__state_size(model))
+        return NULL;
+    p += (64 - (uintptr_t)p % 64) % 64;
+    state = (rwkv_state *)(void *)p;
+    memset(state, 0, sizeof *state);
+    state->model = model;
+    state->numbers = (float *)(void *)(p + RWKV__STATE_HEAD);
+    state->logits = state->numbers + rwkv__carried(model) - rwkv__round16(rwkv__V(model));
+    state->hidden = state->logits - rwkv__round16(rwkv__D(model));
+    state->scratch = state->numbers + rwkv__carried(model);
+    state->wide = state->scratch + rwkv__scratch(model);
+    state->rows = (float **)(void *)(state->wide + rwkv__wide_size(model));
+    rwkv_state_reset(state);
+    return state;
+}
+
+RWKV_API rwkv_state *rwkv_state_new(const rwkv_model *model)
+{
+    void       *memory;
+    rwkv_state *state;
+    if (!model)
+        return NULL;
+    memory = rwkv__alloc(&model->allocator, (size_t)rwkv__state_size(model));
+    state = rwkv_state_init(model, memory, (size_t)rwkv__state_size(model));
+    if (state)
+        state->owned = memory;
+    return state;
+}
+
+RWKV_API void rwkv_state_copy(rwkv_state *dst, const rwkv_state *src)
+{
+    if (!dst || !src || dst == src || dst->model != src->model)
+        return;
+    memcpy(dst->numbers, src->numbers, (size_t)rwkv__carried(src->model) * sizeof(float));
+    dst->has_logits = src->has_logits;
+}
+
+RWKV_API rwkv_state *rwkv_state_clone(const rwkv_state *state)
+{
+    rwkv_state *clone = state ? rwkv_state_new(state->model) : NULL;
+    rwkv_state_copy(clone, state);
+    return clone;
+}
+
+RWKV_API void rwkv_state_free(rwkv_state *state)
+{
+    if (state && state->owned)
+        rwkv__release(&state->model->allocator, state->owned);
+}
+
+RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, int *count)
+{
+    const int valid = state && (int)part >= RWKV_PART_ATT_X && (int)part <= RWKV_PART_FFN_X &&
+                      layer >= 0 && layer < rwkv__L(state->model);
+    if (count)
+        *count = valid ? (int)rwkv__part_size(state->model, (int)part) : 0;
+    return valid ? rwkv__part(state, (int)part, layer) : NULL;
+}
+
+RWKV_API const float *rwkv_logits(const rwkv_state *state)
+{
+    return state ? state->logits : NULL;
+}
+
+RWKV_API const float *rwkv_hidden(const rwkv_state *state)
+{
+    return state ? state->hidden : NULL;
+}
+
+/* A saved state: 64 bytes, then for each layer the five parts in the order of
+ * rwkv_part, then the hidden vector, all little-endian floats without padding.
+ *    0  magic        16  header and data checksum of the model file
+ *    8  format: 1    24  bytes, of all of it
+ *   12  1 if there   32  zero
+ *       are logits   60  CRC-32 of what follows, then of the 60 bytes above
+ * Logits are not saved: the head makes the same ones again from the hidden
+ * vector.                                                                    */
+static void rwkv__save_header(unsigned char *h, const rwkv_model *m)
+{
+    static const unsigned char magic[8] = {'R', 'W', 'K', 'V', 0x0d, 0x0a, 0x1a, 'S'};
+    memset(h, 0, RWKV__SAVE_HEADER);
+    memcpy(h, magic, sizeof magic);
+    rwkv__put32(h + 8, 1);
+    rwkv__put32(h + 16, m->file.header_crc);
+    rwkv__put32(h + 20, m->file.data_crc);
+    rwkv__put32(h + 24, (uint32_t)rwkv__save_size(m));
+    rwkv__put32(h + 28, (uint32_t)((uint64_t)rwkv__save_size(m) >> 32));
+}
+
+static unsigned char *rwkv__save_floats(unsigned char *out, const float *x, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++, out += 4)
+        rwkv__put32(out, rwkv__bits(x[i]));
+    return out;
+}
+
+static const unsigned char *rwkv__load_floats(const unsigned char *in, float *x, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++, in += 4)
+        x[i] = rwkv__float(rwkv__get32(in));
+    return in;
+}
+
+static uint32_t rwkv__save_crc(const unsigned char *h, size_t size)
+{
+    return rwkv__crc32(h + RWKV__SAVE_HEADER, size - RWKV__SAVE_HEADER) ^ rwkv__crc32(h, 60);
+}
+
+RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size)
+{
+    unsigned char *h = (unsigned char *)out, *p;
+    size_t         needs;
+    int            l, part;
+    if (!state)
+        return 0;
+    needs = rwkv__save_size(state->model);
+    if (!out || size < needs)
+        return needs;
+    rwkv__save_header(h, state->model);
+    rwkv__put32(h + 12, (uint32_t)state->has_logits);
+    p = h + RWKV__SAVE_HEADER;
+    for (l = 0; l < rwkv__L(state->model); l++)
+        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++)
+            p = rwkv__save_floats(p, rwkv__part(state, part, l),
+                                  rwkv__part_size(state->model, part));
+    rwkv__save_floats(p, state->hidden, rwkv__D(state->model));
+    rwkv__put32(h + 60, rwkv__save_crc(h, needs));
+    return needs;
+}
+
+RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t size)
+{
+    const unsigned char *h = (const unsigned char *)data, *p;
+    unsigned char        expected[RWKV__SAVE_HEADER];
+    const rwkv_model    *m;
+    rwkv__matmul         head;
+    uint32_t             has_logits;
+    int                  l, part;
+
+    if (!state || !data)
+        return RWKV_ERR_ARGUMENT;
+    m = state->model;
+    rwkv__save_header(expected, m);
+    if (size < RWKV__SAVE_HEADER || memcmp(h, expected, 12) != 0)
+        return RWKV_ERR_FORMAT;
+    has_logits = rwkv__get32(h + 12);
+    if (memcmp(h + 16, expected + 16, 8) != 0)
+        return RWKV_ERR_MISMATCH;
+    if (has_logits > 1 || memcmp(h + 24, expected + 24, 36) != 0 || size != rwkv__save_size(m) ||
+        rwkv__get32(h + 60) != rwkv__save_crc(h, size))
+        return RWKV_ERR_FORMAT;
+
+    rwkv_state_reset(state);
+    p = h + RWKV__SAVE_HEADER;
+    for (l = 0; l < rwkv__L(m); l++)
+        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++)
+            p = rwkv__load_floats(p, rwkv__part(state, part, l), rwkv__part_size(m, part));
+    rwkv__load_floats(p, state->hidden, rwkv__D(m));
+    state->has_logits = (int)has_logits;
+    if (has_logits) {
+        memset(&head, 0, sizeof head);
+        head.w = rwkv__weights(m, RWKV__HEAD, 0);
+        head.n_in = rwkv__D(m);
+        head.n_out = rwkv__V(m);
+        head.x = state->hidden;
+        head.y = state->logits;
+        head.y_block = RWKV__BLOCK;
+        rwkv__multiply(state, &head, 1, 1);
+    }
+    return RWKV_OK;
+}
+
+/* ============================================================================
+ * 15. MARK: tokenizer                                             >>tokenizer
+ *
+ * World and bytes: the longest token that the text begins with, again and
+ * again. The file's trie is walked where it lies. A cell is three numbers,
+ * {base, parent, token + 1}; the child of cell s by byte c is cell base + c, if
+ * that one's parent is s.
+ * ========================================================================== */
+#ifndef RWKV_NO_TOKENIZER
+
+/* The longest token at the beginning of the text, and its length; -1 if there
+ * is none.                                                                   */
+static int rwkv__longest_token(const rwkv_model *m, const unsigned char *text, size_t length,
+                               size_t *token_length)
+{
+    uint32_t cell = 0;
+    int      token = -1;
+    size_t   i;
+    for (i = 0; i < length; i++) {
+        const uint64_t child = (uint64_t)m->cells[3 * (size_t)cell] + text[i];
+        if (child >= m->n_cells || m->cells[3 * (size_t)child + 1] != cell)
+            break;
+        cell = (uint32_t)child;
+        if (m->cells[3 * (size_t)cell + 2]) {
+            token = (int)m->cells[3 * (size_t)cell + 2] - 1;
+            *token_length = i + 1;
+        }
+    }
+    return token;
+}
+
+RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t length, int *tokens,
+                           int capacity)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    int                  n = 0;
+    if (!model || (!text && length) || length > INT_MAX || capacity < 0 || (!tokens && capacity))
+        return -RWKV_ERR_ARGUMENT;
+    if (!model->n_cells)
+        return -RWKV_ERR_UNSUPPORTED;
+    while (length) {
+        size_t    used = 0;
+        const int token = rwkv__longest_token(model, at, length, &used);
+        if (token < 0)
+            return -RWKV_ERR_MISMATCH;
+        if (n < capacity)
+            tokens[n] = token;
+        n++;
+        at += used;
+        length -= used;
+    }
+    return n;
+}
+
+RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *length)
+{
+    uint32_t begin;
+    if (length)
+        *length = 0;
+    if (!model || !model->token_offset || token < 0 || (size_t)token >= rwkv__V(model))
+        return NULL;
+    begin = model->token_offset[token];
+    if (length)
+        *length = (int)(model->token_offset[token + 1] - begin);
+    return (const char *)model->token_bytes + begin;
+}
+#endif /* RWKV_NO_TOKENIZER */
+
+/* ============================================================================
+ * 16. MARK: sampler                                                 >>sampler
+ *
+ * The order of operations stands at rwkv_sampler. Nothing is sorted whole: a
+ * heap gives the most probable tokens one by one, until there are enough.
+ * Works in the scratch of the state.
+ * ========================================================================== */
+#ifndef RWKV_NO_SAMPLER
+
+/* The next of a sequence of 64-bit numbers (splitmix64).                     */
+static uint64_t rwkv__random(uint64_t *seed)
+{
+    uint64_t z = *seed += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Step 1 for one token; NaN becomes -infinity.                               */
+static float rwkv__penalized(const rwkv_sampler *s, const float *logits, size_t i)
+{
+    float x = logits[i];
+    if (s->counts && s->counts[i] > 0)
+        x -= rwkv__fma(s->frequency, s->counts[i], s->presence);
+    return x == x ? x : -HUGE_VALF;
+}
+
+/* Is token a to be taken before token b?                                     */
+static int rwkv__before(const float *p, int a, int b)
+{
+    return p[a] > p[b] || (p[a] == p[b] && a < b);
+}
+
+/* Restore the heap `ids` of n tokens, whose top is the first to be taken, of
+ * which only entry i may be out of place.                                    */
+static void rwkv__sift(int *ids, int n, int i, const float *p)
+{
+    const int id = ids[i];
+    while (i < n / 2) { /* while it has a child                                   */
+        int child = 2 * i + 1;
+        if (child + 1 < n && rwkv__before(p, ids[child + 1], ids[child]))
+            child++;
+        if (!rwkv__before(p, ids[child], id))
+            break;
+        ids[i] = ids[child];
+        i = child;
+    }
+    ids[i] = id;
+}
+
+/* Steps 3 and 4: find the kept tokens among V, of probabilities p / sum. They
+ * end up in ids[V - kept, V). Returns kept.                                  */
+static int rwkv__truncate(const rwkv_sampler *s, const float *p, float sum, int V, int *ids)
+{
+    const int   top_p = s->top_p > 0 && s->top_p < 1;
+    const float target = top_p ? s->top_p * sum : sum;
+    /* Tokens below this have less than half of the rest together: they cannot
+     * be needed. Most tokens fall here, and the heap stays small.            */
+    const float floor = top_p ? (sum - target) / (2 * (float)V) : 0;
+    const int   most = s->top_k > 0 && s->top_k < V ? s->top_k : V;
+    float       total = 0, last = 2;
+    int         n = 0, kept = 0, i;
+
+    for (i = 0; i < V; i++)
+        if (p[i] > floor)
+            ids[n++] = i;
+    for (i = n / 2 - 1; i >= 0; i--)
+        rwkv__sift(ids, n, i, p);
+    while (n > 0 && kept < most && (!top_p || total < target || p[ids[0]] == last)) {
+        const int id = ids[0];
+        total += p[id];
+        last = p[id];
+        ids[0] = ids[--n];
+        rwkv__sift(ids, n, 0, p);
+        ids[V - ++kept] = id;
+    }
+    return kept;
+}
+
+/* The lowest of the largest.                                                 */
+static int rwkv__largest(const float *x, int n)
+{
+    int i, best = 0;
+    for (i = 1; i < n; i++)
+        if (x[i] > x[best])
+            best = i;
+    return best;
+}
+
+RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
+{
+    const rwkv_model *m = state ? state->model : NULL;
+    float *p, sum, max;
+    double total = 0, draw;
+    int   *ids, V, i, token, kept = 0;
+    if (!sampler || !state)
+        return -1;
+    V = (int)rwkv__V(m);
+    p = state->scratch;
+    ids = (int *)(void *)(p + rwkv__round16((size_t)V));
+
+    for (i = 0; i < V; i++)
+        p[i] = rwkv__penalized(sampler, state->logits, (size_t)i);
+    for (; (size_t)i < rwkv__round16((size_t)V); i++)
+        p[i] = -HUGE_VALF;
+    token = rwkv__largest(p, V);
+    max = p[token];
+    if (sampler->temperature > 0 && max - max == 0) { /* finite: there is a choice */
+        const float T = sampler->temperature;
+        const int   truncated = (sampler->top_p > 0 && sampler->top_p < 1) || sampler->top_k > 0;
+        sum = m->kernels.softmax(p, max, truncated ? 1.0f : T, rwkv__round16((size_t)V));
+        if (truncated)
+            kept = rwkv__truncate(sampler, p, sum, V, ids);
+        for (i = 0; i < kept; i++) { /* step 5, with p^(1/T) = exp((x - max) / T)   */
+            const int   id = ids[V - 1 - i];
+            const float x = rwkv__penalized(sampler, state->logits, (size_t)id);
+            p[id] = rwkv__exp_scalar((x - max) / T);
+            total += (double)p[id];
+        }
+        for (i = 0; i < V && !truncated; i++)
+            total += (double)p[i];
+        draw = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16 * total; /* 2^-53 */
+        for (i = 0; i < (truncated ? kept : V); i++) {
+            const int id = truncated ? ids[V - 1 - i] : i;
+            if (p[id] > 0) {
+                token = id;
+                draw -= (double)p[id];
+                if (draw < 0)
+                    break;
+            }
+        }
+    }
+    if (sampler->counts) {
+        for (i = 0; i < V && sampler->decay > 0; i++)
+            sampler->counts[i] *= sampler->decay;
+        sampler->counts[token] += 1;
+    }
+    return token;
+}
+#endif /* RWKV_NO_SAMPLER */
+
+/* ============================================================================
+ * 17. MARK: quantize                                               >>quantize
+ *
+ * Reserved for the 8 and 4-bit types.
+ * ========================================================================== */
+#if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
+RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
+                                   rwkv_error *error)
+{
+    if (!in_path || !out_path)
+        return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "path is NULL");
+    return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0, "no quantized types yet (asked for type %u)",
+                      (uint64_t)type);
+}
+#endif
+
+/* ============================================================================
+ * 18. MARK: end                                                         >>end
+ *
+ * What is left: the version, and the licence.
+ * ========================================================================== */
+RWKV_API int rwkv_version(void)
+{
+    return RWKV_VERSION;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* RWKV_IMPLEMENTATION, second part */
+
+/* MIT License. Copyright (c) 2026 the rwkv.h authors
+ *
+ * Permission is hereby granted, free of charge, to any person obtaining a copy
+ * of this software and associated documentation files (the "Software"), to deal
+ * in the Software without restriction, including without limitation the rights
+ * to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+ * copies of the Software, and to permit persons to whom the Software is
+ * furnished to do so, subject to the following conditions:
+ *
+ * The above copyright notice and this permission notice shall be included in
+ * all copies or substantial portions of the Software.
+ *
+ * THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+ * IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+ * FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+ * AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+ * LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+ * OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+ * SOFTWARE.                                                                  */
