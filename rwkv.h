@@ -457,7 +457,7 @@ RWKV_API const char *rwkv_isa_available(int index);
 #endif /* RWKV_H_INCLUDED */
 #endif /* RWKV__PASS */
 
-#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__DONE) && !defined(RWKV__PASS)
 
 /* ============================================================================
  * 2. MARK: platform                                                >>platform
@@ -579,10 +579,11 @@ RWKV_API const char *rwkv_result_string(rwkv_result code)
 }
 
 #ifndef RWKV_NO_ERROR_STRINGS
+/* Control characters, which a path may have, would break the line.           */
 static size_t rwkv__put_text(char *out, size_t at, size_t size, const char *text)
 {
-    while (*text && at + 1 < size)
-        out[at++] = *text++;
+    for (; *text && at + 1 < size; text++)
+        out[at++] = (unsigned char)*text < ' ' ? '?' : *text;
     return at;
 }
 
@@ -730,6 +731,7 @@ static size_t rwkv__round16(size_t n)
 /* Where (t, column) is; column is a multiple of 16.                          */
 static size_t rwkv__at(size_t T, size_t t, size_t column)
 {
+    RWKV_ASSERT(t < T && column % 16 == 0);
     return (column / RWKV__BLOCK * T + t) * RWKV__BLOCK + column % RWKV__BLOCK;
 }
 
@@ -849,7 +851,7 @@ typedef struct rwkv__kernels {
  * A lane is a row of a matrix or a channel of a vector; lanes never mix,
  * except in the two sums that have a fixed shape (sum16).
  * ========================================================================== */
-#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__DONE) && !defined(RWKV__PASS)
 
 #define RWKV__PASS scalar
 #define RWKV__SCALAR_PASS
@@ -879,7 +881,7 @@ typedef struct rwkv__kernels {
 #undef RWKV__PASS
 #endif
 
-#elif defined(RWKV_IMPLEMENTATION)
+#elif defined(RWKV__PASS)
 
 /* ---- words ----------------------------------------------------------------
  *   V, W            a vector and its number of lanes; 16 / W vectors are a panel
@@ -923,7 +925,8 @@ typedef struct rwkv__kernels {
 #define RWKV__LOAD(p)             _mm256_loadu_ps(p)
 #define RWKV__STORE(p, a)         _mm256_storeu_ps(p, a)
 #define RWKV__SET(x)              _mm256_set1_ps(x)
-#define RWKV__LOAD_F16(p)         _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+#define RWKV__LOAD_F16(p)         _mm256_cvtph_ps( \
+                                      _mm_loadu_si128((const __m128i *)(const void *)(p)))
 #define RWKV__LOAD_BF16(p)        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32( \
                                       _mm_loadu_si128((const __m128i *)(const void *)(p))), 16))
 #define RWKV__ADD(a, b)           _mm256_add_ps(a, b)
@@ -946,9 +949,10 @@ typedef struct rwkv__kernels {
 #define RWKV__LOAD(p)             _mm512_loadu_ps(p)
 #define RWKV__STORE(p, a)         _mm512_storeu_ps(p, a)
 #define RWKV__SET(x)              _mm512_set1_ps(x)
-#define RWKV__LOAD_F16(p)         _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
-#define RWKV__LOAD_BF16(p)        _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32( \
-                                      _mm256_loadu_si256((const __m256i *)(const void *)(p))), 16))
+#define RWKV__LOAD_F16(p)         _mm512_maskz_cvtph_ps(0xffff, \
+                                      _mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#define RWKV__LOAD_BF16(p)        RWKV__SHIFT(_mm512_maskz_cvtepu16_epi32(0xffff, \
+                                      _mm256_loadu_si256((const __m256i *)(const void *)(p))), 16)
 #define RWKV__ADD(a, b)           _mm512_add_ps(a, b)
 #define RWKV__SUB(a, b)           _mm512_sub_ps(a, b)
 #define RWKV__MUL(a, b)           _mm512_mul_ps(a, b)
@@ -957,7 +961,9 @@ typedef struct rwkv__kernels {
 #define RWKV__LESS(a, b, x, y)    _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x)
 #define RWKV__MINUS_ABS(a)        _mm512_castsi512_ps(_mm512_or_si512( \
                                       _mm512_castps_si512(a), _mm512_set1_epi32(INT_MIN)))
-#define RWKV__POW2(t)             _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23))
+#define RWKV__POW2(t)             RWKV__SHIFT(_mm512_castps_si512(t), 23)
+/* the masked form, because gcc warns of the plain one in C++                 */
+#define RWKV__SHIFT(i, n)         _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, i, n))
 #define RWKV__ROWS                14
 #define RWKV__WIDE                2
 #define RWKV__TALL                4
@@ -1406,6 +1412,7 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
 #undef RWKV__LESS
 #undef RWKV__MINUS_ABS
 #undef RWKV__POW2
+#undef RWKV__SHIFT
 #undef RWKV__ROWS
 #undef RWKV__WIDE
 #undef RWKV__TALL
@@ -1416,7 +1423,7 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
 
 #endif /* RWKV__PASS */
 
-#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__PASS)
+#if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__DONE) && !defined(RWKV__PASS)
 
 /* ============================================================================
  * 6. MARK: dispatch                                                >>dispatch
@@ -2064,7 +2071,8 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
                           n_bytes);
     for (i = 0; i < n_cells; i++)
         if (m->cells[3 * i + 2] > f->n_vocab)
-            return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16 + 4 * (f->n_vocab + 1) + 12 * i,
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              f->vocab_offset + 16 + 4 * ((uint64_t)f->n_vocab + 1) + 12 * i,
                               "vocabulary: trie cell %u holds token %u of %u", i,
                               (uint64_t)m->cells[3 * i + 2] - 1, (uint64_t)f->n_vocab);
     return RWKV_OK;
@@ -2145,9 +2153,10 @@ RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_
 {
     rwkv_model *m;
     if (!data || (uintptr_t)data % 4) {
-        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "data is %s%u, must be at a multiple of %u",
-                   data ? "at an address ending in " : "NULL: address ", (uint64_t)((uintptr_t)data % 64),
-                   (uint64_t)4);
+        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0,
+                   data ? "data lies %u bytes after a multiple of %u, must be at one"
+                        : "data is NULL",
+                   (uint64_t)((uintptr_t)data % 4), (uint64_t)4);
         return NULL;
     }
     m = rwkv__model_new(options, error);
@@ -2368,6 +2377,7 @@ static float *rwkv__part(const rwkv_state *state, int part, int layer)
     const size_t D16 = rwkv__round16(rwkv__D(state->model));
     const size_t A16 = rwkv__round16(rwkv__A(state->model));
     float       *p = state->numbers + (size_t)layer * (2 * D16 + 3 * A16);
+    RWKV_ASSERT(layer >= 0 && layer < rwkv__L(state->model));
     if (part == RWKV_PART_ATT_X)
         return p;
     return p + D16 + (size_t)(part - RWKV_PART_ATT_A) * A16;
@@ -2575,6 +2585,7 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
     const uint64_t T = pass->T, D = rwkv__D(pass->m), A = rwkv__A(pass->m);
     int            l;
 
+    RWKV_ASSERT(T >= 1 && T <= (uint64_t)pass->m->chunk);
     pass->x = rwkv__row_state(pass, 0)->scratch;
     pass->xx = pass->x + rwkv__activation_size(T, D);
     pass->xr = pass->xx + rwkv__activation_size(T, D);
@@ -2941,7 +2952,7 @@ RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t len
     int                  n = 0;
     if (!model || (!text && length) || length > INT_MAX || capacity < 0 || (!tokens && capacity))
         return -RWKV_ERR_ARGUMENT;
-    if (!model->n_cells)
+    if (!model->n_cells || model->file.tokenizer == RWKV__TOKENIZER_20B)
         return -RWKV_ERR_UNSUPPORTED;
     while (length) {
         size_t    used = 0;
@@ -3092,7 +3103,8 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
         }
         for (i = 0; i < V && !truncated; i++)
             total += (double)p[i];
-        draw = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16 * total; /* 2^-53 */
+        draw = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16; /* 2^-53 */
+        draw *= total;
         for (i = 0; i < (truncated ? kept : V); i++) {
             const int id = truncated ? ids[V - 1 - i] : i;
             if (p[id] > 0) {
@@ -3141,6 +3153,7 @@ RWKV_API int rwkv_version(void)
 #ifdef __cplusplus
 }
 #endif
+#define RWKV__DONE
 #endif /* RWKV_IMPLEMENTATION, second part */
 
 /* MIT License. Copyright (c) 2026 the rwkv.h authors

@@ -1,0 +1,106 @@
+# Makefile for the examples and tests of rwkv.h; the header itself needs none.
+# `make help` lists the targets.
+
+CC ?= cc
+CFLAGS ?= -O2
+LDLIBS = -lm
+B = build
+WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wvla \
+	-Wstrict-prototypes -Wmissing-prototypes -Wundef
+# OpenMP and POSIX threads if the compiler has them
+has = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/null 2>/dev/null && echo $(1))
+OPENMP = $(call has,-fopenmp)
+PTHREAD = $(call has,-pthread)
+
+EXAMPLES = $(patsubst examples/%.c,$B/%,$(wildcard examples/*.c))
+TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
+SCRIPTS = tests/test_api.sh tests/test_examples.sh tests/test_convert.py
+
+help:
+	@echo 'make demo     build, and have the bundled model write a story'
+	@echo 'make test     all tests; the last line is "N passed, M failed"'
+	@echo 'make bench    speed, as ratios to the limits of this machine measured in the same run'
+	@echo 'make check    what a contributor runs: lint, sanitizers, OpenMP, emulated machines'
+	@echo 'make examples build the programs of examples/ into $B/'
+	@echo 'make lint     static analysis of the header'
+	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
+	@echo 'make openmp   the tests of evaluation, built with OpenMP'
+	@echo 'make cross    the tests of evaluation on other machines, under emulators'
+	@echo 'make clean    remove $B/'
+	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
+
+examples: $(EXAMPLES)
+
+$B/%: examples/%.c rwkv.h $(wildcard examples/*.h)
+	@mkdir -p $B
+	$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
+
+$B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h)
+	@mkdir -p $B
+	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< -o $@ $(LDLIBS)
+
+$B/bench: tests/bench.c rwkv.h $(wildcard tests/*.h)
+	@mkdir -p $B
+	$(CC) $(CFLAGS) $(OPENMP) $< -o $@ $(LDLIBS)
+
+demo: $B/complete
+	@echo
+	@$B/complete --length 260 --seed 7 examples/story.rwkv 'Once upon a time'
+
+test:
+	@$(MAKE) --no-print-directory -j2 $(TESTS)
+	@CC='$(CC)' sh tests/run.sh $(TESTS) $(SCRIPTS)
+
+bench: $B/bench
+	@$B/bench examples/story.rwkv
+	@$B/bench --type bf16 169M
+	@$B/bench --type f16 169M
+	@$B/bench --type f32 169M
+	@$B/bench --type bf16 430M
+
+# ---- what a contributor runs ---------------------------------------------------------------------
+
+check: lint asan openmp cross
+
+# the tests that run the model
+CORE = test_kernels test_types test_forward test_state test_fixtures test_reference test_parallel \
+	test_time_mix test_channel_mix test_layers test_sampler test_tokenizer test_file
+optional = command -v $(1) > /dev/null || { echo 'skipped: $@ ($(1) is not installed)'; exit 0; }
+
+lint:
+	@$(call optional,cppcheck); echo '#include "rwkv.h"' > /dev/null; \
+	cppcheck --quiet --error-exitcode=1 --std=c99 --enable=warning,portability \
+		--suppress=missingIncludeSystem -DRWKV_IMPLEMENTATION -DRWKV_NO_SIMD -DRWKV_STATIC \
+		-D__BYTE_ORDER__=1234 --language=c --inline-suppr rwkv.h && echo 'cppcheck: nothing found'
+	@mkdir -p $B; printf '#define RWKV_IMPLEMENTATION\n#include "../rwkv.h"\n' > $B/lint.c; \
+	$(CC) -O2 -fanalyzer -Werror -DRWKV_NO_SIMD -c $B/lint.c -o $B/lint.o && echo 'analyzer: nothing found'
+
+SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+asan:
+	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g $(SANITIZE)' $(TESTS:$B/%=$B/asan/%)
+	@sh tests/run.sh $(TESTS:$B/%=$B/asan/%)
+
+openmp:
+	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
+	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' $(CORE:%=$B/openmp/%) && \
+	OMP_NUM_THREADS=3 sh tests/run.sh $(CORE:%=$B/openmp/%)
+
+# A target is a compiler, an emulator and the flags of both. Big-endian: s390x.
+cross: cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-riscv64-linux-gnu
+
+EMULATOR_aarch64-linux-gnu = qemu-aarch64
+EMULATOR_s390x-linux-gnu = qemu-s390x
+EMULATOR_arm-linux-gnueabihf = qemu-arm
+EMULATOR_riscv64-linux-gnu = qemu-riscv64
+
+cross-%:
+	@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); \
+	$(MAKE) --no-print-directory -j2 B=$B/$* CC=$*-gcc CFLAGS='-O2 -static -DTEST_SLOW_MACHINE' PTHREAD= \
+		$(CROSS:%=$B/$*/%) && \
+	RUN=$(EMULATOR_$*) sh tests/run.sh $(CROSS:%=$B/$*/%) | sed 's/^/$*: /'
+CROSS = test_types test_kernels test_fixtures test_state
+
+clean:
+	rm -rf $B
+
+.PHONY: help examples demo test bench check lint asan openmp cross clean

@@ -1,0 +1,58 @@
+#!/bin/sh
+# run.sh: run test programs and scripts and add up what their last lines say.
+#
+#     tests/run.sh PROGRAM... [SCRIPT.sh...] [SCRIPT.py...]
+#
+# Run from the repository root. RUN is put before every program (an emulator, valgrind). The last
+# line is "N passed, M failed"; the exit status is 1 if M > 0.
+set -u
+RUN=${RUN:-}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+reference=${RWKV_REFERENCE:-../shared/reference}
+if [ ! -d "$reference/logits" ]; then
+    echo "skipped: reference cases (no $reference; set RWKV_REFERENCE)"
+elif ! command -v python3 > /dev/null 2>&1; then
+    echo 'skipped: reference cases (python3 converts them, and is not installed)'
+else
+    for file in "$reference"/logits/*.pth; do
+        python3 tools/convert_pth.py "$file" "$work/$(basename "$file" .pth).rwkv" --type f32 2> "$work/log" ||
+            { cat "$work/log"; failed=$((failed + 1)); }
+    done
+    RWKV_TEST_MODELS=$work
+    export RWKV_TEST_MODELS
+fi
+
+for test in "$@"; do
+    case $test in
+    *.sh) sh "$test" > "$work/out" 2>&1 ;;
+    *.py)
+        if ! command -v python3 > /dev/null 2>&1; then
+            echo "skipped: $test (python3 is not installed)"
+            continue
+        fi
+        python3 "$test" > "$work/out" 2>&1 ;;
+    *) $RUN "$test" > "$work/out" 2>&1 ;;
+    esac
+    status=$?
+    result=$(tail -n 1 "$work/out" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
+    good=${result% *}
+    bad=${result#* }
+    if [ -z "$result" ] || { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+        tail -n 40 "$work/out"
+        echo "FAILED: $test stopped with status $status"
+        good=${good:-0}
+        bad=1
+    else
+        grep -E '^skipped' "$work/out"
+        [ "$bad" -eq 0 ] || grep -vE '^skipped|^[0-9]* passed, [0-9]* failed$' "$work/out" | head -n 60
+    fi
+    printf '%-34s %4d passed, %d failed\n' "$(basename "$test")" "$good" "$bad"
+    passed=$((passed + good))
+    failed=$((failed + bad))
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

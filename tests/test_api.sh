@@ -1,0 +1,165 @@
+#!/bin/sh
+# test_api.sh: the header as compilers see it: standards, warnings, every switch, symbols, macros.
+# Run from the repository root. The last line is "N passed, M failed".
+set -u
+CC=${CC:-cc}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+passed=0
+failed=0
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); printf 'FAILED: %s\n' "$1"; head -n 4 "$work/log"; }
+# check NAME COMMAND...: the command must succeed
+check() { name=$1; shift; if "$@" > "$work/log" 2>&1; then pass; else fail "$name"; fi; }
+# refuse NAME COMMAND...: the command must fail
+refuse() { name=$1; shift; if "$@" > "$work/log" 2>&1; then fail "$name"; else pass; fi; }
+have() { command -v "$1" > /dev/null 2>&1; }
+
+warnings='-pedantic -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wundef'
+c_warnings="$warnings -Wvla -Wstrict-prototypes -Wmissing-prototypes"
+
+cat > "$work/use.c" <<'EOF'
+#include "rwkv.h"
+int main(void)
+{
+    rwkv_error  error;
+    static const char data[128] = {0};
+    rwkv_model *model = rwkv_load_memory(data, sizeof data, NULL, &error);
+    rwkv_state *state = rwkv_state_new(model);
+    if (rwkv_isa_available(0) == NULL || rwkv_version() != RWKV_VERSION) return 2;
+    if (model || state || rwkv_eval(0, state)) return 3;
+    return error.code == RWKV_ERR_FORMAT ? 0 : 4;
+}
+EOF
+printf '#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\n' > "$work/impl.c"
+cat "$work/impl.c" "$work/use.c" > "$work/one.c"
+for file in use impl one; do cp "$work/$file.c" "$work/$file.cpp"; done
+
+# ---- standards, compilers, warnings -------------------------------------------------------------
+for compiler in gcc clang clang-19; do
+    if have $compiler; then
+        for std in 'c17 -O0' 'c11 -O0' 'c99 -O2'; do
+            check "$compiler -std=$std without a warning" $compiler -std=$std $c_warnings -Werror -I. \
+                "$work/one.c" -o "$work/one" -lm
+        done
+        check "$compiler: the program runs" "$work/one"
+    else
+        echo "skipped: $compiler is not installed"
+    fi
+done
+for compiler in g++ clang++; do
+    if have $compiler; then
+        for std in 'c++17 -O0' 'c++11 -O2'; do
+            check "$compiler -std=$std without a warning" $compiler -std=$std $warnings -Werror -I. \
+                "$work/one.cpp" -o "$work/one" -lm
+        done
+        check "$compiler: the program runs" "$work/one"
+    else
+        echo "skipped: $compiler is not installed"
+    fi
+done
+if have tcc; then
+    check 'tcc without a warning' tcc -std=c99 -Wall -Werror -I. "$work/one.c" -o "$work/one" -lm
+    check 'tcc: the program runs' "$work/one"
+else
+    echo 'skipped: tcc is not installed'
+fi
+check '-ffast-math is refused, with a reason' sh -c \
+    "! $CC -O2 -ffast-math -I. -c '$work/impl.c' -o '$work/impl.o' 2> '$work/why' && grep -q 'changes the results' '$work/why'"
+
+# ---- several files ------------------------------------------------------------------------------
+check 'declarations and implementation in two files' sh -c \
+    "$CC -I. '$work/use.c' '$work/impl.c' -o '$work/two' -lm && '$work/two'"
+printf '#include "rwkv.h"\n#include "rwkv.h"\n#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\n#include "rwkv.h"\n' > "$work/many.c"
+check 'included four times' sh -c "$CC -I. '$work/use.c' '$work/many.c' -o '$work/two' -lm && '$work/two'"
+if have g++; then
+    check 'a C++ program with a C implementation' sh -c "$CC -c -I. '$work/impl.c' -o '$work/impl.o' && \
+        g++ -I. '$work/use.cpp' '$work/impl.o' -o '$work/two' -lm && '$work/two'"
+fi
+for n in 1 2; do
+    printf '#define RWKV_STATIC\n#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\nint f%s(void);\nint f%s(void) { return rwkv_version(); }\n' $n $n > "$work/static$n.c"
+done
+printf 'int f1(void); int f2(void); int main(void) { return f1() != f2(); }\n' > "$work/main.c"
+check 'RWKV_STATIC in two files, without a warning' sh -c "$CC -std=c99 $c_warnings -Wno-missing-prototypes -Werror -I. \
+    '$work/static1.c' '$work/static2.c' '$work/main.c' -o '$work/two' -lm && '$work/two'"
+mkdir -p "$work/renamed"
+cp rwkv.h "$work/renamed/other.h"
+printf '#define RWKV_IMPLEMENTATION\n#define RWKV_FILENAME "other.h"\n#include "other.h"\n' > "$work/renamed/impl.c"
+check 'RWKV_FILENAME: under another name' $CC -c "$work/renamed/impl.c" -o "$work/renamed/impl.o"
+
+# ---- symbols ------------------------------------------------------------------------------------
+# object NAME FLAGS...: compile the implementation, warnings being errors; its symbols are in NAME.nm
+object() { o=$1; shift; $CC -std=c99 -O0 $c_warnings -Werror -I. "$@" -c "$work/impl.c" -o "$work/$o.o" &&
+    nm "$work/$o.o" > "$work/$o.nm"; }
+# lacks NAME PATTERN: no symbol of the object matches; has: some symbol does
+lacks() { ! grep -E " $2\$" "$work/$1.nm"; }
+has() { grep -Eq " $2\$" "$work/$1.nm"; }
+exported() { ! grep -E ' [TDBRVWC] ' "$work/$1.nm" | grep -Ev ' T rwkv_[a-z]'; }
+no_globals() { ! grep -E ' [bBdDC] ' "$work/$1.nm"; }
+
+if have nm; then
+    for switch in NONE RWKV_STATIC RWKV_NO_STDIO RWKV_NO_MMAP RWKV_NO_MALLOC RWKV_NO_SIMD RWKV_NO_THREADS \
+        RWKV_NO_TOKENIZER RWKV_NO_SAMPLER RWKV_NO_QUANTIZE RWKV_NO_ERROR_STRINGS; do
+        check "$switch compiles" object $switch -D$switch
+        check "$switch exports rwkv_ alone" exported $switch
+        check "$switch has no writable global" no_globals $switch
+    done
+    check 'PIC compiles' object PIC -fPIC
+    check 'PIC has no writable global' no_globals PIC
+    stdio='U (fopen|fread|fwrite|fclose|fseek|ftell|rewind|open|close|fstat|mmap|munmap|f?printf|snprintf|put[sc].*)'
+    mapping='U (open|close|fstat|mmap|munmap)'
+    check 'the default maps files' has NONE 'U mmap'
+    check 'the default reads files' has NONE 'U fread'
+    check 'the default allocates' has NONE 'U malloc'
+    check 'nothing is printed and nothing exits' lacks NONE 'U (f?printf|v?snprintf|put[sc].*|exit|abort|__assert_fail)'
+    check 'RWKV_STATIC exports nothing' lacks RWKV_STATIC 'T .*'
+    check 'RWKV_NO_STDIO: no files' lacks RWKV_NO_STDIO "$stdio"
+    check 'RWKV_NO_STDIO: no rwkv_load' lacks RWKV_NO_STDIO 'T rwkv_load'
+    check 'RWKV_NO_MMAP: no mapping' lacks RWKV_NO_MMAP "$mapping"
+    check 'RWKV_NO_MMAP: files are read' has RWKV_NO_MMAP 'T rwkv_load'
+    check 'RWKV_NO_MALLOC: no allocation' lacks RWKV_NO_MALLOC 'U (malloc|calloc|realloc|free)'
+    check 'RWKV_NO_SIMD: scalar alone' lacks RWKV_NO_SIMD '. rwkv__.*_(avx2|avx512|neon)'
+    check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_token.*'
+    check 'RWKV_NO_SAMPLER' lacks RWKV_NO_SAMPLER 'T rwkv_sample'
+    check 'RWKV_NO_QUANTIZE' lacks RWKV_NO_QUANTIZE 'T rwkv_quantize'
+    for symbol in rwkv_tokenize rwkv_token_bytes rwkv_sample rwkv_quantize rwkv_load; do
+        check "the default has $symbol" has NONE "T $symbol"
+    done
+    check 'the messages are in the default' grep -q 'file ends at byte' "$work/NONE.o"
+    refuse 'RWKV_NO_ERROR_STRINGS: put_number is gone' has RWKV_NO_ERROR_STRINGS 't rwkv__put_number'
+    if echo 'int main(void) { return 0; }' > "$work/omp.c" && $CC -fopenmp "$work/omp.c" -o "$work/omp" 2> "$work/log"; then
+        check 'OpenMP compiles' object OMP -fopenmp
+        check 'OpenMP is used' has OMP 'U (GOMP_parallel|__kmpc_fork_call|omp_get_max_threads)'
+        check 'RWKV_NO_THREADS with OpenMP' object NO_OMP -fopenmp -DRWKV_NO_THREADS
+        check 'RWKV_NO_THREADS: no OpenMP' lacks NO_OMP 'U (GOMP|__kmpc|omp_).*'
+    else
+        echo "skipped: $CC has no OpenMP"
+    fi
+    check 'RWKV_API' object API '-DRWKV_API=__attribute__((visibility("hidden"))) extern'
+    printf 'void check_that(int condition);\n' > "$work/assert.h"
+    check 'RWKV_ASSERT compiles' object ASSERT '-DRWKV_ASSERT(c)=check_that(c)' -include "$work/assert.h"
+    check 'RWKV_ASSERT is called' has ASSERT 'U check_that'
+    bare='-DRWKV_NO_STDIO -DRWKV_NO_MALLOC -DRWKV_NO_SIMD -DRWKV_NO_THREADS -DRWKV_NO_TOKENIZER -DRWKV_NO_SAMPLER
+        -DRWKV_NO_QUANTIZE -DRWKV_NO_ERROR_STRINGS'
+    check 'all switches together' object BARE $bare
+    check 'then libc is memcpy, memset, memcmp, strcmp, and libm sqrtf' sh -c \
+        "! grep ' U ' '$work/BARE.nm' | grep -Ev ' (memcpy|memset|memcmp|memmove|strcmp|sqrtf|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)\$'"
+else
+    echo 'skipped: nm is not installed, symbols are not checked'
+fi
+
+# ---- the text of the header ---------------------------------------------------------------------
+banners() { sed -n 's/^ \* \([0-9]*\)\. MARK: \([a-z_]*\) *>>\([a-z_]*\)$/\1 \2 \3/p' rwkv.h; }
+contents() { sed -n 's/^ \* *\([0-9][0-9]*\)  >>\([a-z_]*\)  .*/\1 \2 \2/p' rwkv.h; }
+banners > "$work/banners"
+contents > "$work/contents"
+check 'the contents agree with the banners' cmp "$work/banners" "$work/contents"
+check 'there are 18 sections' test "$(wc -l < "$work/banners")" -eq 18
+check 'every macro begins with RWKV_' sh -c \
+    "! sed -n 's/^ *# *define *\([A-Za-z_0-9]*\).*/\1/p' rwkv.h | grep -Ev '^(RWKV_|WIN32_LEAN_AND_MEAN)'"
+check 'no line is longer than 100 columns' sh -c "! grep -nE '^.{101,}' rwkv.h"
+check 'no tabs, no trailing blanks' sh -c "! grep -nE '	| \$' rwkv.h"
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

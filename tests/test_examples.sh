@@ -1,0 +1,276 @@
+#!/bin/sh
+# test_examples.sh: compile and run every program in examples/. Run it from the
+# repository root. CC, CFLAGS and MODEL may be given.
+CC=${CC:-cc}
+CFLAGS=${CFLAGS:--O1}
+MODEL=${MODEL:-examples/story.rwkv}
+T=$(mktemp -d) || exit 1
+trap 'rm -rf "$T"' EXIT
+trap 'exit 1' HUP INT TERM
+LC_ALL=C
+export LC_ALL
+passed=0
+failed=0
+
+# check "what" command...: passes if the command succeeds.
+check() {
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $what"
+    fi
+}
+
+# fails STATUS WORD program args...: that exit status, nothing on standard output,
+# and one line on standard error that has WORD in it.
+fails() {
+    status=$1 word=$2
+    shift 2
+    "$@" >"$T/out" 2>"$T/err" </dev/null
+    got=$?
+    if [ $got -eq "$status" ] && [ ! -s "$T/out" ] && [ "$(wc -l <"$T/err")" -eq 1 ] &&
+        grep -q -e "$word" "$T/err"; then
+        return 0
+    fi
+    echo "  $*: exit status $got, expected $status; standard error:"
+    sed 's/^/  | /' "$T/err"
+    return 1
+}
+
+runs() { "$@" >"$T/out" 2>"$T/err" </dev/null; }
+same() { cmp -s "$T/$1" "$T/$2" || { diff "$T/$1" "$T/$2" | head -5; return 1; }; }
+differ() { ! cmp -s "$T/$1" "$T/$2"; }
+text() { [ -s "$T/$1" ]; }
+complete() { "$T/complete" --quiet --temperature 0.7 --top-p 0.9 "$@"; }
+chat() { "$T/chat" --length 60 --seed 7 "$@" "$MODEL"; }
+
+# ---- they compile, and they are short
+
+for name in hello complete chat batch prefix arena; do
+    # shellcheck disable=SC2086
+    $CC -std=c99 $CFLAGS -o "$T/$name" "examples/$name.c" -lm &
+done
+wait
+for name in hello complete chat batch prefix arena; do
+    check "$name.c compiles" [ -x "$T/$name" ]
+    check "$name.c: under 150 lines" [ "$(wc -l <"examples/$name.c")" -lt 150 ]
+done
+check "hello.c: under 30 lines" [ "$(wc -l <examples/hello.c)" -lt 30 ]
+
+# ---- complete
+
+complete --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/story" 2>"$T/err"
+check "complete: exit status" [ $? -eq 0 ]
+check "complete: --quiet is quiet" [ ! -s "$T/err" ]
+check "complete: begins with the prompt" grep -q '^Once upon a time' "$T/story"
+check "complete: goes on" [ "$(wc -c <"$T/story")" -gt 100 ]
+complete --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/again"
+check "complete: a seed writes one text" same story again
+complete --seed 4 --length 200 "$MODEL" "Once upon a time" >"$T/other"
+check "complete: another seed, another text" differ story other
+printf 'Once upon a time' | complete --seed 3 --length 200 "$MODEL" - >"$T/again"
+check "complete: standard input is the same as the argument" same story again
+complete --seed=3 --threads=3 --length=200 -- "$MODEL" "Once upon a time" >"$T/again"
+check "complete: --option=value, three threads: the same text" same story again
+{ printf 'Once upon a time'; complete --no-echo --seed 3 --length 200 "$MODEL" "Once upon a time"; } \
+    >"$T/again"
+check "complete: --no-echo leaves out the prompt alone" same story again
+complete --seed 2 --length 50 --presence 2 --frequency 1 "$MODEL" "Once upon a time" >"$T/again"
+complete --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/fifty"
+for isa in $("$T/complete" --help | sed -n 's/.*kernels to use: \(.*\) (.*/\1/p' | tr -d ,); do
+    complete --isa "$isa" --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/isa"
+    check "complete: --isa $isa: the same text" same fifty isa
+done
+check "complete: the penalties do something" differ fifty again
+complete --seed 1 --temperature 0 --length 20 "$MODEL" "The" >"$T/greedy"
+complete --seed 2 --top-k 1 --length 20 "$MODEL" "The" >"$T/again"
+check "complete: temperature 0 and top-k 1 are greedy" same greedy again
+complete --seed 1 --length 40 "$MODEL" >"$T/out"
+check "complete: no prompt begins a text" text out
+complete --seed 1 --length 40 "$MODEL" "" >"$T/again"
+check "complete: an empty prompt is the same" same out again
+complete --seed 1 --length 40 "$MODEL" - </dev/null >"$T/again"
+check "complete: so is empty standard input" same out again
+complete --seed 1 --length 1000 --no-stop "$MODEL" "The end." >"$T/again"
+check "complete: --no-stop goes on" [ "$(wc -c <"$T/again")" -gt 2000 ]
+
+printf 'a\000b\n' | complete --length 0 "$MODEL" - >"$T/out"
+printf 'a\000b\n' >"$T/expected"
+check "complete: NUL bytes are text, --length 0 writes nothing" same expected out
+printf 'a\377b\342\202c\355\240\200\364\220\200\200d\303\251\342\202' |
+    complete --length 0 "$MODEL" - >"$T/out"
+r='\357\277\275'
+# shellcheck disable=SC2059
+printf "a${r}b${r}c${r}${r}${r}${r}${r}${r}${r}d\303\251${r}\n" >"$T/expected"
+check "complete: what is no UTF-8 becomes U+FFFD" same expected out
+if command -v iconv >/dev/null; then
+    complete --seed 1 --temperature 3 --top-p 0 --length 300 --no-stop "$MODEL" >"$T/out"
+    check "complete: writes whole characters only" runs iconv -f UTF-8 -t UTF-8 "$T/out"
+else
+    echo "skipped: no iconv to check the UTF-8 with"
+fi
+i=0
+while [ $i -lt 150 ]; do
+    echo "The dog and the cat went to the $i. "
+    i=$((i + 1))
+done >"$T/long"
+complete --seed 1 --length 9 "$MODEL" - <"$T/long" >"$T/out"
+complete --seed 1 --length 9 "$MODEL" "$(cat "$T/long"; echo .)" >"$T/again"
+check "complete: a long prompt" [ "$(wc -c <"$T/out")" -gt "$(wc -c <"$T/long")" ]
+check "complete: the prompt counts to its last byte" differ out again
+"$T/complete" --no-stop --length 60000 "$MODEL" 2>"$T/err" | head -c 300 >"$T/out"
+check "complete: its reader leaves" [ "$(wc -c <"$T/out")" -eq 300 ]
+check "complete: and it ends, and says so" grep -q '^complete: standard output: ' "$T/err"
+check "complete: at once" [ "$(grep -c 'wrote 60000' "$T/err")" -eq 0 ]
+if [ -w /dev/full ]; then
+    complete "$MODEL" "The" >/dev/full 2>"$T/err"
+    check "complete: a full disk is an error" [ $? -eq 1 ]
+    check "complete: and is said" grep -q '^complete: standard output: ' "$T/err"
+fi
+"$T/complete" --seed 5 --length 5 "$MODEL" "The" >"$T/out" 2>"$T/err"
+check "complete: says what it does" grep -q 'RWKV-4, [0-9]* layers x [0-9]*, vocabulary' "$T/err"
+check "complete: says the seed and the speed" grep -q '^read .*/s), wrote .*/s)$' "$T/err"
+
+for bad in temperature=x temperature=-1 temperature= top-p=1.5 top-p=nan top-k=1.5 top-k=-1 \
+    presence=1e9 frequency=abc decay=2 seed=-1 seed=18446744073709551616 seed=1x length=-1 \
+    length=99999999999 threads=0 threads=257 isa=abacus; do
+    check "complete: --$bad is refused" \
+        fails 2 "^complete: --${bad%%=*}: expected .*\"${bad#*=}\"" "$T/complete" "--$bad" "$MODEL" a
+done
+check "complete: no arguments" fails 2 "expected a model file" "$T/complete"
+check "complete: an unknown option" fails 2 "no such option: --tempo" "$T/complete" --tempo 1
+check "complete: a value is missing" fails 2 "--seed: expected a value" "$T/complete" --seed
+check "complete: too many arguments" fails 2 '"three"' "$T/complete" one two three
+check "complete: nothing to continue" fails 2 "empty" "$T/complete" --quiet --no-bos "$MODEL"
+check "complete: no such file" fails 1 "$T/none: " "$T/complete" "$T/none" a
+check "complete: not a model file" fails 1 "hello.c: " "$T/complete" examples/hello.c a
+head -c 100000 "$MODEL" >"$T/cut.rwkv"
+check "complete: a file that is cut" fails 1 "100000" "$T/complete" "$T/cut.rwkv" a
+check "complete: --help" runs "$T/complete" --help
+check "complete: --help goes to standard output" grep -q '^usage: complete' "$T/out"
+if command -v python3 >/dev/null; then
+    python3 -c '
+import struct, sys, zlib
+data = bytearray(open(sys.argv[1], "rb").read())
+size = len(data) - struct.unpack_from("<Q", data, 56)[0]
+struct.pack_into("<I", data, 20, 0)
+struct.pack_into("<QQ", data, 48, size, 0)
+struct.pack_into("<I", data, 120, zlib.crc32(data[128:size]))
+struct.pack_into("<I", data, 124, zlib.crc32(data[:124]))
+open(sys.argv[2], "wb").write(data[:size])' "$MODEL" "$T/mute.rwkv"
+    check "complete: no tokenizer" fails 1 "no tokenizer" "$T/complete" "$T/mute.rwkv" a
+    check "hello: no tokenizer" fails 1 "no tokenizer" "$T/hello" "$T/mute.rwkv"
+    runs "$T/arena" "$T/mute.rwkv"
+    check "arena: no tokenizer" [ $? -eq 1 ]
+else
+    echo "skipped: no python3 to make a model without a tokenizer"
+fi
+
+# ---- hello and arena write what complete writes
+
+check "hello: runs" runs "$T/hello" "$MODEL"
+check "hello: the same text as complete" same story out
+check "hello: no such file" fails 1 "$T/none" "$T/hello" "$T/none"
+complete --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/forty"
+check "arena: runs" runs "$T/arena" "$MODEL"
+check "arena: the same text as complete" same forty out
+check "arena: nothing asked for while writing" grep -q '^ *0 bytes  asked for while' "$T/err"
+check "arena: says where the bytes went" [ "$(grep -c ' bytes  ' "$T/err")" -eq 5 ]
+if command -v nm >/dev/null && nm "$T/arena" >"$T/symbols" 2>/dev/null && [ -s "$T/symbols" ]; then
+    check "arena: does not know malloc" [ "$(grep -c -w '[mc]alloc' "$T/symbols")" -eq 0 ]
+fi
+# shellcheck disable=SC2086
+$CC -std=c99 $CFLAGS -DARENA_BYTES=100000 -o "$T/small" examples/arena.c -lm
+check "arena: too small for the file" fails 1 "ARENA_BYTES" "$T/small" "$MODEL"
+
+# ---- batch
+
+check "batch: runs" runs "$T/batch" --length 40 --seed 1 "$MODEL"
+check "batch: equal to one by one" grep -q 'in 8 texts: .*equal to the bit' "$T/err"
+complete --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/expected"
+echo >>"$T/expected"
+head -n "$(wc -l <"$T/expected")" "$T/out" >"$T/first"
+check "batch: the first story is the one complete writes" same expected first
+printf 'The cat\n\nThe dog\nA bird' | "$T/batch" --length 300 "$MODEL" - >"$T/out" 2>"$T/err"
+check "batch: prompts from standard input" grep -q 'in 3 texts: .*equal to the bit' "$T/err"
+for prompt in "The cat" "The dog" "A bird"; do
+    check "batch: has \"$prompt\"" grep -q "^$prompt" "$T/out"
+done
+check "batch: no prompts" runs "$T/batch" "$MODEL" /dev/null
+check "batch: --length 0" runs "$T/batch" --length 0 "$MODEL"
+check "batch: no such file" fails 1 "$T/none: " "$T/batch" "$MODEL" "$T/none"
+check "batch: a bad value" fails 2 '--length: expected .*"-1"' "$T/batch" --length -1 "$MODEL"
+
+# ---- prefix
+
+printf 'The fox came to the river and said,' >"$T/fox"
+check "prefix: runs" runs "$T/prefix" --count 3 --length 30 "$MODEL" "$T/fox"
+check "prefix: the same as reading again" grep -q '^3 continuations .*same to the bit' "$T/err"
+cp "$T/out" "$T/expected"
+for i in 1 2 3; do
+    printf '%d. ...' $i
+    complete --no-echo --seed $i --length 30 "$MODEL" - <"$T/fox"
+done >"$T/again"
+check "prefix: each is the one complete writes" same expected again
+"$T/prefix" --count 3 --length 30 "$MODEL" - <"$T/fox" >"$T/out" 2>"$T/err"
+check "prefix: standard input" same expected out
+check "prefix: its own text" runs "$T/prefix" --count 2 --length 5 "$MODEL"
+check "prefix: an empty text" fails 1 "no text" "$T/prefix" "$MODEL" /dev/null
+
+# ---- chat
+
+printf 'Hello.\nTell me of the fox.\nAnd then?\n' | chat >"$T/unbroken" 2>"$T/err"
+check "chat: exit status" [ $? -eq 0 ]
+check "chat: answers" text unbroken
+check "chat: nothing on standard error" [ ! -s "$T/err" ]
+printf 'Hello.\nTell me of the fox.\nAnd then?\n' | chat >"$T/again"
+check "chat: a seed gives one conversation" same unbroken again
+turn='User: Tell me about the fox.
+
+Assistant:'
+greedy() { "$T/complete" --quiet --temperature 0 --no-echo --length 20 "$MODEL" "$1"; }
+first=$(greedy "$turn")
+second=$(greedy "$turn$first
+
+User: Why?
+
+Assistant:")
+printf '%s\n%s\n' "$first" "$second" | sed 's/^ //; /^$/d' >"$T/expected"
+printf 'Tell me about the fox.\nWhy?\n' | "$T/chat" --temperature 0 --presence 0 --frequency 0 --length 20 "$MODEL" \
+    >"$T/out"
+check "chat: answers as complete does after the same transcript" same expected out
+{
+    printf 'Hello.\n' | chat --session "$T/s"
+    printf 'Tell me of the fox.\n' | chat --session "$T/s"
+    printf 'And then?\n/quit\nNo more.\n' | chat --session "$T/s"
+} >"$T/again"
+check "chat: a session goes on as if unbroken" same unbroken again
+printf 'Hello.\n/save %s\nWhat?\n/reset\n/load %s\nTell me of the fox.\nAnd then?' "$T/k" "$T/k" |
+    chat >"$T/all"
+printf 'Hello.\nWhat?\n' | chat >"$T/what"
+{ cat "$T/what"; tail -n "+$(($(printf 'Hello.\n' | chat | wc -l) + 1))" "$T/unbroken"; } >"$T/again"
+check "chat: /load goes on from /save" same all again
+printf '\n  \n/quit\nHello.\n' | chat >"$T/out"
+check "chat: empty lines and /quit say nothing" [ ! -s "$T/out" ]
+printf '/nonsense\n/load %s\nHello.\n' "$T/none" | chat >"$T/out" 2>"$T/err"
+printf 'Hello.\n' | chat >"$T/again"
+check "chat: a bad command is said, and it goes on" same again out
+check "chat: both bad commands" [ "$(grep -c '^chat: ' "$T/err")" -eq 2 ]
+printf 'One.\\\n\\\n\\\nTwo.\n' | chat >"$T/out"
+printf 'One.\\\nTwo.\n' | chat >"$T/again"
+check "chat: empty lines inside are left out" same again out
+printf 'One. Two.\n' | chat >"$T/again"
+check "chat: the line end inside is not" differ again out
+head -c 100 "$T/s" >"$T/cut"
+cp "$T/cut" "$T/kept"
+check "chat: a session that is cut" fails 1 "$T/cut: .*100 bytes" chat --session "$T/cut"
+check "chat: and it is left alone" same kept cut
+check "chat: a session that cannot be kept" fails 1 "/none/s: " chat --session "$T/none/s"
+check "chat: no model" fails 2 "expected a model file" "$T/chat"
+check "chat: --help" runs "$T/chat" --help
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]

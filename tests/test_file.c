@@ -1,0 +1,703 @@
+/* test_file.c: untrusted model files: every lie in the header and the vocabulary,
+ * every length, every way to load, every failed allocation. */
+#define RWKV_IMPLEMENTATION
+#include "../rwkv.h"
+#include "test.h"
+#include "model.h"
+
+static const shape base_shape = {400, 5, 7, 9, 2, RWKV_TYPE_F16, TOKENIZER_WORLD, PLAIN, 1};
+
+/* Load it and let it work: two tokens, a text, all tokens' bytes. Whatever is in
+ * it, every answer must be in range.                                         */
+static void check_harmless(rwkv_model *model, const char *what, long where)
+{
+    static const char text[] = "aab abc\n\n caaab\x00\xFF z\x55";
+    rwkv_info info = rwkv_model_info(model);
+    rwkv_state *state = rwkv_state_new(model);
+    int tokens[sizeof text], n, i, length;
+    CHECK(rwkv_eval(info.n_vocab - 1, state) != NULL);
+    CHECK(rwkv_eval(0, state) != NULL);
+    n = rwkv_tokenize(model, text, sizeof text, tokens, (int)sizeof text);
+    CHECK_MSG(n <= (int)sizeof text, "%s %ld: %d tokens", what, where, n);
+    for (i = 0; i < n; i++) {
+        CHECK_MSG(tokens[i] >= 0 && tokens[i] < info.n_vocab, "%s %ld: token %d", what, where,
+                  tokens[i]);
+    }
+    for (i = 0; i < info.n_vocab; i++) {
+        const char *bytes = rwkv_token_bytes(model, i, &length);
+        if (bytes && length > 0) CHECK_MSG(bytes[length - 1] <= 127, "%s", what); /* touch it */
+        CHECK(length >= 0);
+    }
+    rwkv_state_free(state);
+}
+
+/* ---- the header --------------------------------------------------------- */
+
+typedef struct lie {
+    int         at, width;
+    const char *name;         /* must be in the message; NULL: any             */
+    uint64_t    value;
+    int         offset;       /* 1: error.offset must be `at`                  */
+} lie;
+
+#define DIMENSION(at, name, limit) \
+    {at, 4, name, 0, 1}, {at, 4, name, (limit) + 1, 1}, {at, 4, name, 0x7FFFFFFF, 1}, \
+    {at, 4, name, 0x80000000u, 1}, {at, 4, name, 0x80000001u, 1}, {at, 4, name, 0xFFFFFFFFu, 1}, \
+    {at, 4, "file_bytes", 1, 0}, {at, 4, "file_bytes", (limit), 0}, \
+    {at, 4, "file_bytes", (limit) - 1, 0}
+
+static const lie lies[] = {
+    {AT_FORMAT, 4, "format", 0, 1}, {AT_FORMAT, 4, "format", 2, 1},
+    {AT_FORMAT, 4, "format", 0x01000000, 1}, {AT_FORMAT, 4, "format", 0xFFFFFFFFu, 1},
+    {AT_VERSION, 4, "version", 0, 1}, {AT_VERSION, 4, "version", 3, 1},
+    {AT_VERSION, 4, "version", 5, 1}, {AT_VERSION, 4, "version", 6, 1},
+    {AT_VERSION, 4, "version", 7, 1}, {AT_VERSION, 4, "version", 0x04000000, 1},
+    {AT_TYPE, 4, "type", 0, 1}, {AT_TYPE, 4, "type", 4, 1}, {AT_TYPE, 4, "type", 5, 1},
+    {AT_TYPE, 4, "type", 6, 1}, {AT_TYPE, 4, "type", 0x80000000u, 1},
+    {AT_TYPE, 4, "type", 0xFFFFFFFFu, 1}, {AT_TYPE, 4, "file_bytes", RWKV_TYPE_F32, 0},
+    {AT_TOKENIZER, 4, "tokenizer", 4, 1}, {AT_TOKENIZER, 4, "tokenizer", 0x7FFFFFFF, 1},
+    {AT_TOKENIZER, 4, "tokenizer", 0xFFFFFFFFu, 1}, {AT_TOKENIZER, 4, NULL, 0, 0},
+    DIMENSION(AT_VOCAB, "n_vocab", 1u << 24), DIMENSION(AT_EMBD, "n_embd", 1u << 20),
+    DIMENSION(AT_ATT, "n_att", 1u << 20), DIMENSION(AT_FFN, "n_ffn", 1u << 20),
+    DIMENSION(AT_LAYER, "n_layer", 4096u),
+    {AT_HEAD, 4, "n_head", 1, 1}, {AT_HEAD, 4, "n_head", 0xFFFFFFFFu, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", 0, 1}, {AT_FILE_BYTES, 8, "file_bytes", 1, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", 127, 1}, {AT_FILE_BYTES, 8, "file_bytes", 128, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", 0x7FFFFFFF, 1}, {AT_FILE_BYTES, 8, "file_bytes", 1u << 31, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", (uint64_t)1 << 32, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", (uint64_t)1 << 63, 1},
+    {AT_FILE_BYTES, 8, "file_bytes", ~(uint64_t)0, 1},
+    {AT_VOCAB_BYTES, 8, NULL, 0, 0}, {AT_VOCAB_BYTES, 8, NULL, 1, 0},
+    {AT_VOCAB_BYTES, 8, NULL, 63, 0}, {AT_VOCAB_BYTES, 8, NULL, 64, 0},
+    {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 32, 0}, {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 63, 0},
+    {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)63, 0}, {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)0, 0},
+    {AT_EPS, 4, "norm_eps", 0x7FC00000, 1}, {AT_EPS, 4, "norm_eps", 0x7F800000, 1},
+    {AT_EPS, 4, "norm_eps", 0xFF800000u, 1}, {AT_EPS, 4, "norm_eps", 0xBF800000u, 1},
+};
+
+static int number_in(const char *message, uint64_t number)
+{
+    char text[24];
+    int n = 0, i;
+    do {
+        text[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    for (i = 0; i < n / 2; i++) {
+        char c = text[i];
+        text[i] = text[n - 1 - i];
+        text[n - 1 - i] = c;
+    }
+    text[n] = 0;
+    return strstr(message, text) != NULL;
+}
+
+static void every_field_has_its_error(void)
+{
+    model_image m = model_image_new(&base_shape);
+    size_t i;
+    for (i = 0; i < sizeof lies / sizeof *lies; i++) {
+        const lie *l = &lies[i];
+        uint8_t old[HEADER_BYTES];
+        rwkv_error error;
+        int shown;
+        memcpy(old, m.data, HEADER_BYTES);
+        if (l->width == 4) put32(m.data + l->at, (uint32_t)l->value);
+        else put64(m.data + l->at, l->value);
+        image_fix_header(&m);
+        memset(&error, 0, sizeof error);
+        if (CHECK_MSG(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL, "byte %d = %llu",
+                      l->at, (unsigned long long)l->value)) {
+            CHECK_MSG(error.code == RWKV_ERR_FORMAT || error.code == RWKV_ERR_UNSUPPORTED,
+                      "byte %d = %llu: code %d", l->at, (unsigned long long)l->value,
+                      (int)error.code);
+            CHECK_MSG(!l->name || strstr(error.message, l->name), "byte %d = %llu: %s", l->at,
+                      (unsigned long long)l->value, error.message);
+            shown = l->at == AT_EPS || !l->offset || number_in(error.message, l->value);
+            CHECK_MSG(shown, "byte %d = %llu: %s", l->at, (unsigned long long)l->value,
+                      error.message);
+            if (l->offset) CHECK_INT(error.offset, l->at);
+        }
+        memcpy(m.data, old, HEADER_BYTES);
+    }
+    rwkv_free(load_image(&m, NULL));
+    model_image_free(&m);
+}
+
+/* Known but not here: another code than broken.                              */
+static void later_versions_are_unsupported(void)
+{
+    static const struct { int at; uint32_t value; } later[] = {
+        {AT_FORMAT, 2}, {AT_VERSION, 5}, {AT_VERSION, 6}, {AT_VERSION, 7},
+        {AT_TYPE, RWKV_TYPE_Q8}, {AT_TYPE, RWKV_TYPE_Q4}};
+    size_t i;
+    for (i = 0; i < sizeof later / sizeof *later; i++) {
+        model_image m = model_image_new(&base_shape);
+        rwkv_error error;
+        put32(m.data + later[i].at, later[i].value);
+        image_fix_header(&m);
+        CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+        CHECK_INT(error.code, RWKV_ERR_UNSUPPORTED);
+        model_image_free(&m);
+    }
+}
+
+/* The error of a 20B model: it loads, but there is no such tokenizer yet.    */
+static void tokenizer_of_a_later_version(void)
+{
+    model_image m = model_image_new(&base_shape);
+    rwkv_model *model;
+    int tokens[8];
+    put32(m.data + AT_TOKENIZER, 3);
+    image_fix_header(&m);
+    model = rwkv_load_memory(m.data, m.size, NULL, NULL);
+    if (model) CHECK_INT(rwkv_tokenize(model, "abc", 3, tokens, 8), -RWKV_ERR_UNSUPPORTED);
+    rwkv_free(model);
+    model_image_free(&m);
+}
+
+static void magic_and_reserved_bytes(void)
+{
+    model_image m = model_image_new(&base_shape);
+    rwkv_error error;
+    int i;
+    for (i = 0; i < 8; i++) {
+        m.data[i] ^= 0x20;
+        image_fix_header(&m);
+        CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+        CHECK_INT(error.code, RWKV_ERR_FORMAT);
+        m.data[i] ^= 0x20;
+    }
+    for (i = AT_RESERVED; i < AT_DATA_CRC; i++) {
+        m.data[i] = 1;
+        image_fix_header(&m);
+        CHECK_MSG(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL, "byte %d", i);
+        CHECK_INT(error.code, RWKV_ERR_FORMAT);
+        CHECK_INT(error.offset, i);
+        m.data[i] = 0;
+    }
+    model_image_free(&m);
+}
+
+/* With the checksum as it was every flip is seen.                            */
+static void every_bit_is_checked(void)
+{
+    model_image m = model_image_new(&base_shape);
+    int bit;
+    for (bit = 0; bit < 8 * HEADER_BYTES; bit++) {
+        rwkv_error error;
+        rwkv_model *model;
+        m.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        model = rwkv_load_memory(m.data, m.size, NULL, &error);
+        CHECK_MSG(model == NULL, "bit %d of byte %d", bit % 8, bit / 8);
+        if (!model) CHECK(error.code == RWKV_ERR_FORMAT || error.code == RWKV_ERR_UNSUPPORTED);
+        rwkv_free(model);
+        m.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    model_image_free(&m);
+}
+
+static void check_flipped(model_image *m, int bit, int second)
+{
+    rwkv_model *model;
+    m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    if (second >= 0) m->data[second / 8] ^= (uint8_t)(1 << second % 8);
+    image_fix_header(m);
+    model = rwkv_load_memory(m->data, m->size, NULL, NULL);
+    if (model) {
+        rwkv_info info = rwkv_model_info(model);
+        shape s = base_shape; /* as the padding hides it, a width may differ by a little */
+        s.V = info.n_vocab;
+        s.D = info.n_embd;
+        s.A = info.n_att;
+        s.F = info.n_ffn;
+        s.L = info.n_layer;
+        s.type = info.type;
+        CHECK_MSG(shape_tensor_bytes(&s) == shape_tensor_bytes(&base_shape) &&
+                      info.model_bytes == m->size && (second >= 0 || s.F == base_shape.F),
+                  "bits %d and %d made another size", bit, second);
+        check_harmless(model, "bit", bit);
+        rwkv_free(model);
+    }
+    m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    if (second >= 0) m->data[second / 8] ^= (uint8_t)(1 << second % 8);
+}
+
+/* With the checksum made right: refused, or of no consequence. Also pairs of bits
+ * of the numbers that sizes are computed from.                               */
+static void flips_with_a_right_checksum(void)
+{
+    model_image m = model_image_new(&base_shape);
+    int bit, second, field;
+    for (bit = 0; bit < 8 * AT_HEADER_CRC; bit++) check_flipped(&m, bit, -1);
+    for (field = AT_TYPE; field < AT_EPS; field += field < AT_FILE_BYTES ? 4 : 8) {
+        int width = field < AT_FILE_BYTES ? 32 : 64;
+        for (bit = 8 * field; bit < 8 * field + width; bit++) {
+            for (second = bit + 1; second < 8 * field + width; second++) {
+                check_flipped(&m, bit, second);
+            }
+        }
+    }
+    model_image_free(&m);
+}
+
+/* Every tensor bit may be anything: it loads, and stays within its memory.   */
+static void flips_in_the_weights(void)
+{
+    model_image m = model_image_new(&base_shape);
+    uint64_t end = HEADER_BYTES + shape_tensor_bytes(&base_shape), seed = 1;
+    int i;
+    for (i = 0; i < 1000; i++) {
+        uint64_t bit = 8 * HEADER_BYTES + random_bits(&seed) % (8 * (end - HEADER_BYTES));
+        rwkv_model *model;
+        m.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        model = load_image(&m, NULL);
+        if (model && i % 10 == 0) check_harmless(model, "weight bit", (long)bit);
+        rwkv_free(model);
+        m.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    model_image_free(&m);
+}
+
+/* ---- lengths ------------------------------------------------------------ */
+
+/* In memory of exactly that size, so that a sanitizer sees any read beyond.  */
+static void check_cut(const model_image *m, size_t size)
+{
+    rwkv_error error;
+    uint8_t *cut = (uint8_t *)test_alloc(size);
+    memset(&error, 0, sizeof error);
+    memcpy(cut, m->data, size);
+    CHECK_MSG(rwkv_load_memory(cut, size, NULL, &error) == NULL, "%lu of %lu bytes",
+              (unsigned long)size, (unsigned long)m->size);
+    CHECK_INT(error.code, RWKV_ERR_FORMAT);
+    CHECK_MSG(number_in(error.message, size), "%lu bytes: %s", (unsigned long)size, error.message);
+    free(cut);
+}
+
+static void truncated_in_memory(void)
+{
+    model_image m = model_image_new(&base_shape);
+    uint64_t seed = 2;
+    size_t size;
+    int i;
+    for (size = 0; size <= HEADER_BYTES; size++) check_cut(&m, size);
+    for (i = 0; i < 2000; i++) {
+        check_cut(&m, HEADER_BYTES + (size_t)(random_bits(&seed) % (m.size - HEADER_BYTES)));
+    }
+    for (size = m.size - 70; size < m.size; size++) check_cut(&m, size);
+    model_image_free(&m);
+}
+
+static void check_file(const char *path, const void *data, size_t size, rwkv_result expected)
+{
+    uint32_t flags;
+    if (!CHECK_INT(write_file(path, data, size), 0)) return;
+    for (flags = 0; flags <= RWKV_FLAG_NO_MMAP; flags++) {
+        test_heap heap;
+        rwkv_options o = options_isa(NULL);
+        rwkv_error error;
+        rwkv_model *model;
+        memset(&heap, 0, sizeof heap);
+        memset(&error, 0, sizeof error);
+        o.flags = flags;
+        o.allocator.alloc = heap_alloc;
+        o.allocator.free = heap_free;
+        o.allocator.user = &heap;
+        model = rwkv_load(path, &o, &error);
+        CHECK_MSG((model == NULL) == (expected != RWKV_OK), "flags %u, %lu bytes: %s",
+                  (unsigned)flags, (unsigned long)size, error.message);
+        if (!model) CHECK_INT(error.code, expected);
+        rwkv_free(model);
+        CHECK_INT(heap.live, 0);
+        CHECK_INT(heap.errors, 0);
+    }
+    remove(path);
+}
+
+static void truncated_files(void)
+{
+    model_image m = model_image_new(&base_shape);
+    char path[512];
+    uint64_t seed = 3;
+    size_t size;
+    int i;
+    temporary_path(path);
+    for (size = 0; size <= HEADER_BYTES; size++) check_file(path, m.data, size, RWKV_ERR_FORMAT);
+    for (i = 0; i < 100; i++) {
+        size = HEADER_BYTES + (size_t)(random_bits(&seed) % (m.size - HEADER_BYTES));
+        check_file(path, m.data, size, RWKV_ERR_FORMAT);
+    }
+    check_file(path, m.data, m.size - 1, RWKV_ERR_FORMAT);
+    check_file(path, m.data, m.size, RWKV_OK);
+    model_image_free(&m);
+}
+
+/* Refused at the end of a file, where they mean that something is wrong; in memory
+ * a model may lie before other things.                                       */
+static void trailing_bytes(void)
+{
+    static const size_t more[] = {1, 4, 63, 64, 4096};
+    model_image m = model_image_new(&base_shape);
+    char path[512];
+    void *raw;
+    uint8_t *longer = aligned_bytes(m.size + 4096, &raw);
+    size_t i;
+    temporary_path(path);
+    memset(longer, 0, m.size + 4096);
+    memcpy(longer, m.data, m.size);
+    for (i = 0; i < sizeof more / sizeof *more; i++) {
+        rwkv_model *model;
+        check_file(path, longer, m.size + more[i], RWKV_ERR_FORMAT);
+        model = rwkv_load_memory(longer, m.size + more[i], NULL, NULL);
+        CHECK(model != NULL);
+        CHECK_INT(rwkv_model_info(model).model_bytes, m.size);
+        rwkv_free(model);
+    }
+    free(raw);
+    model_image_free(&m);
+}
+
+static void not_a_model(void)
+{
+    static const char *texts[] = {"", "RWKV", "GGUF\3\0\0\0", "PK\3\4", "fmgg"};
+    static const size_t lengths[] = {0, 4, 8, 4, 4};
+    char path[512], junk[4096];
+    size_t i;
+    temporary_path(path);
+    for (i = 0; i < 5; i++) check_file(path, texts[i], lengths[i], RWKV_ERR_FORMAT);
+    for (i = 0; i < sizeof junk; i++) junk[i] = (char)(i * 37);
+    check_file(path, junk, sizeof junk, RWKV_ERR_FORMAT);
+    memset(junk, 0, sizeof junk);
+    check_file(path, junk, sizeof junk, RWKV_ERR_FORMAT);
+}
+
+static void missing_file_and_directory(void)
+{
+    uint32_t flags;
+    char path[512];
+    temporary_path(path);
+    for (flags = 0; flags <= RWKV_FLAG_NO_MMAP; flags++) {
+        rwkv_options o = options_isa(NULL);
+        rwkv_error error;
+        o.flags = flags;
+        memset(&error, 0, sizeof error);
+        CHECK(rwkv_load(path, &o, &error) == NULL);
+        CHECK_INT(error.code, RWKV_ERR_FILE);
+        CHECK_MSG(strstr(error.message, "rwkv-test-") != NULL, "%s", error.message);
+        memset(&error, 0, sizeof error);
+        CHECK(rwkv_load(".", &o, &error) == NULL);
+        CHECK_MSG(error.code == RWKV_ERR_FILE, "flags %u: code %d: %s", (unsigned)flags,
+                  (int)error.code, error.message);
+    }
+}
+
+/* ---- ways to load ------------------------------------------------------- */
+
+static void check_same_model(rwkv_model *a, rwkv_model *b)
+{
+    rwkv_state *x = rwkv_state_new(a), *y = rwkv_state_new(b);
+    int i;
+    for (i = 0; i < 20; i++) {
+        CHECK(rwkv_eval(i * 17, x) != NULL);
+        CHECK(rwkv_eval(i * 17, y) != NULL);
+    }
+    same_states(x, y, &base_shape);
+    rwkv_state_free(x);
+    rwkv_state_free(y);
+}
+
+static void mapped_read_and_borrowed_are_one(void)
+{
+    model_image m = model_image_new(&base_shape);
+    rwkv_model *memory = load_image(&m, NULL), *mapped, *read;
+    rwkv_options o = options_isa(NULL);
+    rwkv_error error;
+    char path[512];
+    temporary_path(path);
+    CHECK_INT(model_write_file(&base_shape, path), 0);
+    mapped = rwkv_load(path, NULL, &error);
+    CHECK_MSG(mapped != NULL, "%s", error.message);
+    o.flags = RWKV_FLAG_NO_MMAP;
+    read = rwkv_load(path, &o, &error);
+    CHECK_MSG(read != NULL, "%s", error.message);
+    CHECK_INT(rwkv_model_info(mapped).model_bytes, m.size);
+    CHECK_INT(rwkv_model_info(read).model_bytes, m.size);
+    check_same_model(mapped, memory);
+    check_same_model(read, memory);
+    rwkv_free(mapped);
+    rwkv_free(read);
+    rwkv_free(memory);
+    remove(path);
+    model_image_free(&m);
+}
+
+static void data_at_any_multiple_of_4(void)
+{
+    model_image m = model_image_new(&base_shape);
+    rwkv_model *memory = load_image(&m, NULL);
+    void *raw;
+    uint8_t *base = aligned_bytes(m.size + 64, &raw);
+    int off;
+    for (off = 1; off < 64; off++) {
+        rwkv_error error;
+        rwkv_model *model;
+        memset(&error, 0, sizeof error);
+        memcpy(base + off, m.data, m.size);
+        model = rwkv_load_memory(base + off, m.size, NULL, &error);
+        if (off % 4 == 0) {
+            CHECK_MSG(model != NULL, "offset %d: %s", off, error.message);
+            if (model) check_same_model(model, memory);
+        } else {
+            CHECK_MSG(model == NULL, "offset %d", off);
+            CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
+            CHECK_MSG(number_in(error.message, 4), "%s", error.message);
+        }
+        rwkv_free(model);
+    }
+    free(raw);
+    rwkv_free(memory);
+    model_image_free(&m);
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+typedef rwkv_model *(*loader)(const model_image *m, const char *path, rwkv_options *o,
+                              rwkv_error *error);
+
+static rwkv_model *from_memory(const model_image *m, const char *path, rwkv_options *o,
+                               rwkv_error *error)
+{
+    (void)path;
+    return rwkv_load_memory(m->data, m->size, o, error);
+}
+
+static rwkv_model *from_file(const model_image *m, const char *path, rwkv_options *o,
+                             rwkv_error *error)
+{
+    (void)m;
+    return rwkv_load(path, o, error);
+}
+
+static rwkv_model *from_file_read(const model_image *m, const char *path, rwkv_options *o,
+                                  rwkv_error *error)
+{
+    (void)m;
+    o->flags = RWKV_FLAG_NO_MMAP;
+    return rwkv_load(path, o, error);
+}
+
+/* Load, make a state, clone it. Let allocation number n fail, once or from then on;
+ * nothing may leak, and it must work when tried again.                       */
+static void check_failing_allocations(loader load, const model_image *m, const char *path,
+                                      int for_ever)
+{
+    long n;
+    for (n = 1; n < 100; n++) {
+        test_heap heap;
+        rwkv_options o = options_isa(NULL);
+        rwkv_error error;
+        rwkv_model *model;
+        rwkv_state *state, *clone;
+        memset(&heap, 0, sizeof heap);
+        memset(&error, 0, sizeof error);
+        o.allocator.alloc = heap_alloc;
+        o.allocator.free = heap_free;
+        o.allocator.user = &heap;
+        heap.fail_at = n;
+        heap.fail_after = for_ever;
+        model = load(m, path, &o, &error);
+        state = rwkv_state_new(model);
+        clone = rwkv_state_clone(state);
+        if (heap.calls >= n) { /* one of them failed */
+            CHECK_MSG(!model || !state || !clone, "allocation %ld failed unnoticed", n);
+            if (!model) CHECK_INT(error.code, RWKV_ERR_MEMORY);
+            if (!model) CHECK_INT(heap.live, 0);
+        } else {
+            CHECK(model && state && clone);
+        }
+        rwkv_state_free(clone);
+        rwkv_state_free(state);
+        rwkv_free(model);
+        CHECK_INT(heap.live, 0);
+        CHECK_INT(heap.errors, 0);
+        if (heap.calls < n) break;
+        heap.fail_at = 0;
+        model = load(m, path, &o, &error);
+        state = rwkv_state_new(model);
+        CHECK(model && rwkv_eval(1, state));
+        rwkv_state_free(state);
+        rwkv_free(model);
+        CHECK_INT(heap.live, 0);
+    }
+    CHECK_MSG(n > 1 && n < 20, "%ld allocations", n - 1);
+}
+
+static void failing_allocations(void)
+{
+    static const loader loaders[] = {from_memory, from_file, from_file_read};
+    model_image m = model_image_new(&base_shape);
+    char path[512];
+    int i;
+    CHECK_INT(write_file(temporary_path(path), m.data, m.size), 0);
+    for (i = 0; i < 3; i++) {
+        check_failing_allocations(loaders[i], &m, path, 0);
+        check_failing_allocations(loaders[i], &m, path, 1);
+    }
+    remove(path);
+    model_image_free(&m);
+}
+
+/* An arena that never frees: `free` may be NULL.                             */
+typedef struct arena {
+    uint8_t *at, *end;
+} arena;
+
+static void *arena_alloc(size_t size, size_t align, void *user)
+{
+    arena *a = (arena *)user;
+    size_t skip = (align - (uintptr_t)a->at % align) % align;
+    void *p = a->at + skip;
+    if ((size_t)(a->end - a->at) < skip || (size_t)(a->end - a->at) - skip < size) return NULL;
+    a->at += skip + size;
+    return p;
+}
+
+static void arena_without_free(void)
+{
+    enum { SIZE = 1 << 20 };
+    model_image m = model_image_new(&base_shape);
+    uint8_t *memory = (uint8_t *)test_alloc(SIZE);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *model;
+    rwkv_state *state;
+    rwkv_error error;
+    arena a;
+    a.at = memory + 1;
+    a.end = memory + SIZE;
+    o.allocator.alloc = arena_alloc;
+    o.allocator.user = &a;
+    model = load_image(&m, &o);
+    state = rwkv_state_new(model);
+    CHECK(rwkv_eval(1, state) != NULL);
+    CHECK(a.at > memory + 1);
+    rwkv_state_free(state);
+    rwkv_free(model);
+    a.end = a.at = memory;
+    CHECK(rwkv_load_memory(m.data, m.size, &o, &error) == NULL);
+    CHECK_INT(error.code, RWKV_ERR_MEMORY);
+    free(memory);
+    model_image_free(&m);
+}
+
+/* ---- the vocabulary section --------------------------------------------- */
+
+static uint8_t *vocabulary_at(const model_image *m)
+{
+    return m->data + m->size - (size_t)get64(m->data + AT_VOCAB_BYTES);
+}
+
+static void check_vocabulary_refused(model_image *m, size_t at, uint32_t value, const char *what)
+{
+    uint8_t *p = vocabulary_at(m) + at;
+    uint32_t old = get32(p);
+    rwkv_error error;
+    memset(&error, 0, sizeof error);
+    put32(p, value);
+    image_fix(m);
+    CHECK_MSG(rwkv_load_memory(m->data, m->size, NULL, &error) == NULL, "%s = %lu", what,
+              (unsigned long)value);
+    CHECK_INT(error.code, RWKV_ERR_FORMAT);
+    CHECK_MSG(strstr(error.message, "vocabulary"), "%s: %s", what, error.message);
+    CHECK_MSG(error.offset >= m->size - get64(m->data + AT_VOCAB_BYTES), "%s: offset %lu", what,
+              (unsigned long)error.offset);
+    put32(p, old);
+    image_fix(m);
+}
+
+static void vocabulary_lies(void)
+{
+    static const uint32_t extremes[] = {0, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFFu, 0x15555555u,
+                                        0x55555555u, 0x40000000u};
+    model_image m = model_image_new(&base_shape);
+    uint32_t V = (uint32_t)base_shape.V, n_cells = m.vocab.n_cells, bytes = m.vocab.offset[V], i;
+    size_t cells = 16 + 4 * ((size_t)V + 1);
+    for (i = 0; i < sizeof extremes / sizeof *extremes; i++) {
+        check_vocabulary_refused(&m, 0, extremes[i], "n_cells");
+        check_vocabulary_refused(&m, 4, extremes[i], "n_bytes");
+        if (extremes[i]) check_vocabulary_refused(&m, 8, extremes[i], "n_merges");
+        if (extremes[i]) check_vocabulary_refused(&m, 12, extremes[i], "reserved");
+    }
+    check_vocabulary_refused(&m, 0, n_cells + 6, "n_cells");
+    check_vocabulary_refused(&m, 0, n_cells - 6, "n_cells");
+    check_vocabulary_refused(&m, 4, bytes + 1, "n_bytes");
+    check_vocabulary_refused(&m, 4, bytes - 1, "n_bytes");
+    check_vocabulary_refused(&m, 16, 1, "first offset");
+    check_vocabulary_refused(&m, cells - 4, bytes - 1, "last offset");
+    check_vocabulary_refused(&m, cells - 4, bytes + 1, "last offset");
+    for (i = 1; i < V; i += 37) {
+        check_vocabulary_refused(&m, 16 + 4 * i, 0xFFFFFFFFu, "offset");
+        check_vocabulary_refused(&m, 16 + 4 * i, bytes + 1, "offset");
+        if (m.vocab.offset[i - 1] > 0) {
+            check_vocabulary_refused(&m, 16 + 4 * i, m.vocab.offset[i - 1] - 1, "descending offset");
+        }
+    }
+    for (i = 0; i < n_cells; i += 61) {
+        check_vocabulary_refused(&m, cells + 12 * i + 8, V + 1, "token of a cell");
+        check_vocabulary_refused(&m, cells + 12 * i + 8, 0xFFFFFFFFu, "token of a cell");
+    }
+    rwkv_free(load_image(&m, NULL));
+    model_image_free(&m);
+}
+
+/* Whatever else is wrong there: refused or in range, and it ends.            */
+static void random_changes_in_the_vocabulary(void)
+{
+    static const uint32_t odd[] = {0, 1, 255, 256, 0x7FFFFFFF, 0x80000000u, 0xFFFFFF00u,
+                                   0xFFFFFFFEu, 0xFFFFFFFFu};
+    model_image m = model_image_new(&base_shape), good = model_image_new(&base_shape);
+    uint64_t seed = 5, bytes = get64(m.data + AT_VOCAB_BYTES);
+    int round, k;
+    for (round = 0; round < 3000; round++) {
+        rwkv_model *model;
+        for (k = random_below(&seed, 6); k >= 0; k--) {
+            uint8_t *p = vocabulary_at(&m) + random_bits(&seed) % (bytes / 4) * 4;
+            switch (random_below(&seed, 3)) {
+            case 0:  *p ^= (uint8_t)(1 << random_below(&seed, 8)); break;
+            case 1:  put32(p, odd[random_below(&seed, 9)]); break;
+            default: put32(p, (uint32_t)random_below(&seed, (int)m.vocab.n_cells + 1)); break;
+            }
+        }
+        image_fix(&m);
+        model = rwkv_load_memory(m.data, m.size, NULL, NULL);
+        if (model) check_harmless(model, "round", round);
+        rwkv_free(model);
+        memcpy(m.data, good.data, m.size);
+    }
+    model_image_free(&m);
+    model_image_free(&good);
+}
+
+int main(int argc, char **argv)
+{
+    test_begin(argc, argv);
+    RUN(every_field_has_its_error);
+    RUN(later_versions_are_unsupported);
+    RUN(tokenizer_of_a_later_version);
+    RUN(magic_and_reserved_bytes);
+    RUN(every_bit_is_checked);
+    RUN(flips_with_a_right_checksum);
+    RUN(flips_in_the_weights);
+    RUN(truncated_in_memory);
+    RUN(truncated_files);
+    RUN(trailing_bytes);
+    RUN(not_a_model);
+    RUN(missing_file_and_directory);
+    RUN(mapped_read_and_borrowed_are_one);
+    RUN(data_at_any_multiple_of_4);
+    RUN(failing_allocations);
+    RUN(arena_without_free);
+    RUN(vocabulary_lies);
+    RUN(random_changes_in_the_vocabulary);
+    return test_end();
+}

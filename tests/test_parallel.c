@@ -1,0 +1,318 @@
+/* test_parallel.c: any number of parts, in any order, on any threads: one result. */
+#define RWKV_IMPLEMENTATION
+#include "../rwkv.h"
+#include "test.h"
+#include "model.h"
+
+#if (defined(__unix__) || defined(__APPLE__)) && !defined(__EMSCRIPTEN__) && \
+    !defined(TEST_NO_PTHREAD)
+#include <pthread.h>
+#define TEST_PTHREAD 1
+#else
+#define TEST_PTHREAD 0
+#endif
+
+enum { TOKENS = 40 };
+
+static const int thread_counts[] = {1, 2, 3, 5, 8, 16};
+enum { N_COUNTS = sizeof thread_counts / sizeof *thread_counts };
+
+static const shape shapes[] = {
+    {37, 20, 24, 33, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1},     /* fewer panels than parts */
+    {301, 130, 130, 520, 2, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 2},
+    {1000, 257, 190, 777, 1, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 3},
+};
+enum { N_SHAPES = sizeof shapes / sizeof *shapes };
+
+/* ---- hooks -------------------------------------------------------------- */
+
+typedef struct hook {
+    int  limit;      /* n_threads                                              */
+    long calls;
+    int  most;       /* largest n seen                                         */
+    int  bad;        /* n < 1, or above the limit                              */
+} hook;
+
+static void hook_note(hook *h, int n)
+{
+    h->calls++;
+    if (n > h->most) h->most = n;
+    if (n < 1 || n > h->limit) h->bad++;
+}
+
+static void run_forward(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    int i;
+    hook_note((hook *)user, n);
+    for (i = 0; i < n; i++) fn(ctx, i);
+}
+
+static void run_reverse(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    int i;
+    hook_note((hook *)user, n);
+    for (i = n - 1; i >= 0; i--) fn(ctx, i);
+}
+
+static void run_inside_out(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    int i;
+    hook_note((hook *)user, n);
+    for (i = 0; i < n; i++) fn(ctx, i % 2 ? n / 2 - (i + 1) / 2 : n / 2 + i / 2);
+}
+
+#if TEST_PTHREAD
+typedef struct job {
+    void (*fn)(void *ctx, int i);
+    void *ctx;
+    int   i;
+} job;
+
+static void *job_run(void *argument)
+{
+    job *j = (job *)argument;
+    j->fn(j->ctx, j->i);
+    return NULL;
+}
+
+/* A thread for each part. Counts nothing: it runs on several threads itself.  */
+static void run_threads(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    pthread_t thread[256];
+    job jobs[256];
+    int i, started[256];
+    (void)user;
+    for (i = 1; i < n; i++) {
+        jobs[i].fn = fn;
+        jobs[i].ctx = ctx;
+        jobs[i].i = i;
+        started[i] = pthread_create(&thread[i], NULL, job_run, &jobs[i]) == 0;
+        if (!started[i]) fn(ctx, i);
+    }
+    if (n > 0) fn(ctx, 0);
+    for (i = 1; i < n; i++) {
+        if (started[i]) pthread_join(thread[i], NULL);
+    }
+}
+#endif
+
+/* ---- cases -------------------------------------------------------------- */
+
+/* One token at a time, then a chunk, then logits of every token.             */
+static void run_tokens(rwkv_state *state, const int *tokens, int n, int V)
+{
+    float *all = (float *)test_alloc(sizeof *all * (size_t)V * (size_t)n);
+    int i;
+    for (i = 0; i < 4; i++) CHECK(rwkv_eval(tokens[i], state) != NULL);
+    CHECK(rwkv_eval_sequence(tokens + 4, 20, state) != NULL);
+    CHECK_INT(rwkv_eval_all(tokens + 24, n - 24, state, all), RWKV_OK);
+    CHECK_SAME(all + (size_t)V * (size_t)(n - 25), rwkv_logits(state), sizeof(float) * (size_t)V);
+    free(all);
+}
+
+static void check_hook(void (*run)(int, void (*)(void *, int), void *, void *), int counted)
+{
+    int i, c, tokens[TOKENS];
+    for (i = 0; i < N_SHAPES; i++) {
+        model_image m = model_image_new(&shapes[i]);
+        rwkv_model *model = load_image(&m, NULL);
+        rwkv_state *single = rwkv_state_new(model);
+        random_tokens(7, shapes[i].V, tokens, TOKENS);
+        run_tokens(single, tokens, TOKENS, shapes[i].V);
+        for (c = 0; c < N_COUNTS; c++) {
+            rwkv_options o = options_isa(NULL);
+            rwkv_model *split;
+            rwkv_state *state;
+            hook h = {0, 0, 0, 0};
+            h.limit = o.n_threads = thread_counts[c];
+            o.parallel.run = run;
+            o.parallel.user = &h;
+            split = load_image(&m, &o);
+            state = rwkv_state_new(split);
+            run_tokens(state, tokens, TOKENS, shapes[i].V);
+            CHECK_MSG(same_states(state, single, &shapes[i]), "shape %d with %d threads", i,
+                      thread_counts[c]);
+            if (counted) {
+                CHECK_INT(h.bad, 0);
+                if (i > 0 && thread_counts[c] > 1) {
+                    CHECK_MSG(h.calls > 0 && h.most > 1, "%ld calls, at most %d parts", h.calls,
+                              h.most);
+                }
+            }
+            rwkv_state_free(state);
+            rwkv_free(split);
+        }
+        rwkv_state_free(single);
+        rwkv_free(model);
+        model_image_free(&m);
+    }
+}
+
+static void in_order(void) { check_hook(run_forward, 1); }
+static void in_reverse(void) { check_hook(run_reverse, 1); }
+static void from_the_middle(void) { check_hook(run_inside_out, 1); }
+
+/* Without a hook: in the calling thread, or by OpenMP if built with it.      */
+static void without_a_hook(void)
+{
+    check_hook(NULL, 0);
+}
+
+static void on_threads(void)
+{
+#if TEST_PTHREAD
+    check_hook(run_threads, 0);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
+
+#if TEST_PTHREAD
+typedef struct timeline {
+    rwkv_state *state;
+    int         tokens[TOKENS];
+} timeline;
+
+static void *timeline_run(void *argument)
+{
+    timeline *t = (timeline *)argument;
+    int i;
+    for (i = 0; i < TOKENS / 2; i++) rwkv_eval(t->tokens[i], t->state);
+    rwkv_eval_sequence(t->tokens + TOKENS / 2, TOKENS / 2, t->state);
+    return NULL;
+}
+#endif
+
+/* One model, eight states, each on its own thread, each calling the hook.    */
+static void several_states_at_once(void)
+{
+#if TEST_PTHREAD
+    enum { STATES = 8 };
+    const shape *s = &shapes[1];
+    model_image m = model_image_new(s);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *single = load_image(&m, NULL), *split;
+    timeline lines[STATES];
+    pthread_t thread[STATES];
+    int i;
+    o.n_threads = 3;
+    o.parallel.run = run_threads;
+    split = load_image(&m, &o);
+    for (i = 0; i < STATES; i++) {
+        lines[i].state = rwkv_state_new(split);
+        random_tokens((uint64_t)i + 50, s->V, lines[i].tokens, TOKENS);
+    }
+    for (i = 0; i < STATES; i++) {
+        if (!CHECK(pthread_create(&thread[i], NULL, timeline_run, &lines[i]) == 0)) return;
+    }
+    for (i = 0; i < STATES; i++) pthread_join(thread[i], NULL);
+    for (i = 0; i < STATES; i++) {
+        timeline alone = lines[i];
+        alone.state = rwkv_state_new(single);
+        timeline_run(&alone);
+        same_states(lines[i].state, alone.state, s);
+        rwkv_state_free(alone.state);
+        rwkv_state_free(lines[i].state);
+    }
+    rwkv_free(single);
+    rwkv_free(split);
+    model_image_free(&m);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
+
+/* A batch is split too: states[0] decides nothing but the scratch.           */
+static void batch(void)
+{
+    enum { STATES = 7 };
+    const shape *s = &shapes[2];
+    model_image m = model_image_new(s);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *single = load_image(&m, NULL), *split;
+    rwkv_state *one[STATES], *many[STATES];
+    int tokens[STATES], i, t;
+    hook h = {5, 0, 0, 0};
+    o.n_threads = 5;
+    o.parallel.run = run_reverse;
+    o.parallel.user = &h;
+    split = load_image(&m, &o);
+    for (i = 0; i < STATES; i++) {
+        one[i] = rwkv_state_new(single);
+        many[i] = rwkv_state_new(split);
+    }
+    for (t = 0; t < 5; t++) {
+        random_tokens((uint64_t)t, s->V, tokens, STATES);
+        for (i = 0; i < STATES; i++) CHECK(rwkv_eval(tokens[i], one[i]) != NULL);
+        CHECK_INT(rwkv_eval_batch(tokens, many, STATES), RWKV_OK);
+        for (i = 0; i < STATES; i++) same_states(many[i], one[i], s);
+    }
+    CHECK_INT(h.bad, 0);
+    for (i = 0; i < STATES; i++) {
+        rwkv_state_free(one[i]);
+        rwkv_state_free(many[i]);
+    }
+    rwkv_free(single);
+    rwkv_free(split);
+    model_image_free(&m);
+}
+
+static void bad_counts(void)
+{
+    static const int bad[] = {-1, -2147483647, 257, 2147483647};
+    model_image m = model_image_new(&shapes[0]);
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        rwkv_options o = options_isa(NULL);
+        rwkv_error error;
+        char number[16];
+        o.n_threads = bad[i];
+        CHECK_MSG(rwkv_load_memory(m.data, m.size, &o, &error) == NULL, "n_threads %d", bad[i]);
+        CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
+        snprintf(number, sizeof number, "%d", bad[i]);
+        CHECK_MSG(strstr(error.message, number) && strstr(error.message, "n_threads"),
+                  "%d: %s", bad[i], error.message);
+    }
+    model_image_free(&m);
+}
+
+/* The largest count allowed, with far fewer rows than parts.                 */
+static void most_threads(void)
+{
+    model_image m = model_image_new(&shapes[0]);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *single = load_image(&m, NULL), *split;
+    rwkv_state *a = rwkv_state_new(single), *b;
+    int tokens[TOKENS];
+    hook h = {256, 0, 0, 0};
+    o.n_threads = 256;
+    o.parallel.run = run_inside_out;
+    o.parallel.user = &h;
+    split = load_image(&m, &o);
+    b = rwkv_state_new(split);
+    random_tokens(3, shapes[0].V, tokens, TOKENS);
+    run_tokens(a, tokens, TOKENS, shapes[0].V);
+    run_tokens(b, tokens, TOKENS, shapes[0].V);
+    same_states(b, a, &shapes[0]);
+    CHECK_INT(h.bad, 0);
+    rwkv_state_free(a);
+    rwkv_state_free(b);
+    rwkv_free(single);
+    rwkv_free(split);
+    model_image_free(&m);
+}
+
+int main(int argc, char **argv)
+{
+    test_begin(argc, argv);
+    RUN(in_order);
+    RUN(in_reverse);
+    RUN(from_the_middle);
+    RUN(without_a_hook);
+    RUN(on_threads);
+    RUN(several_states_at_once);
+    RUN(batch);
+    RUN(bad_counts);
+    RUN(most_threads);
+    return test_end();
+}
