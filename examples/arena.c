@@ -1,0 +1,102 @@
+/* arena.c: no malloc anywhere. The model file, the model and the state all lie in
+ * one static array, as on a machine without a heap; only reading the file and
+ * printing use the C library's files.
+ *     cc -O2 -DARENA_BYTES=6000000 -o arena examples/arena.c -lm             */
+#define RWKV_NO_MALLOC
+#define RWKV_NO_STDIO
+#define RWKV_IMPLEMENTATION
+#include "../rwkv.h"
+
+#include <stdio.h>
+
+#ifndef ARENA_BYTES
+#define ARENA_BYTES 6000000
+#endif
+
+static unsigned char arena[ARENA_BYTES];
+static size_t        used;
+
+/* The next `size` bytes at a multiple of `align`, a power of two. Nothing is ever
+ * given back.                                                                 */
+static void *take(size_t size, size_t align, void *user)
+{
+    size_t gap = (size_t)-(uintptr_t)(arena + used) & (align - 1);
+    (void)user;
+    if (gap > sizeof arena - used || size > sizeof arena - used - gap) return NULL;
+    used += gap + size;
+    return arena + used - size;
+}
+
+static int fail(const char *what, const char *why, size_t bytes)
+{
+    fprintf(stderr, "arena: %s: %s (%lu bytes)\n", what, why, (unsigned long)bytes);
+    return 1;
+}
+
+static void report(const char *what, size_t bytes)
+{
+    fprintf(stderr, "%10lu bytes  %s\n", (unsigned long)bytes, what);
+}
+
+/* Read the file into what is left of the arena. */
+static const char *read_file(const char *path, void **data, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    const char *why = NULL;
+    if (!file) return "cannot open it";
+    *data = take(0, 64, NULL);
+    *size = fread(*data, 1, sizeof arena - used, file);
+    if (ferror(file)) why = "cannot read it";
+    else if (fgetc(file) != EOF) why = "larger than the arena: compile with a larger ARENA_BYTES";
+    take(*size, 1, NULL);
+    fclose(file);
+    return why;
+}
+
+int main(int argc, char **argv)
+{
+    static rwkv_options options; /* all zero */
+    static const char   prompt[] = "Once upon a time";
+    const char  *path = argc > 1 ? argv[1] : "examples/story.rwkv", *why;
+    int          tokens[sizeof prompt], n, token, length;
+    size_t       size = 0, state_bytes, before;
+    void        *data = NULL, *memory;
+    rwkv_sampler sampler = {0.7f, 0.9f, 0, 0, 0, 0, NULL, 1};
+    rwkv_error   error;
+    rwkv_model  *model;
+    rwkv_state  *state;
+
+    why = read_file(path, &data, &size);
+    if (why) return fail(path, why, size);
+    report("the model file", size);
+
+    options.chunk = 1; /* one token at a time needs the least scratch */
+    options.allocator.alloc = take;
+    before = used;
+    model = rwkv_load_memory(data, size, &options, &error);
+    if (!model) return fail(path, error.message, size);
+    report("the model, which points into the file", used - before);
+
+    state_bytes = rwkv_model_info(model).state_bytes;
+    before = used;
+    memory = take(state_bytes, 64, NULL);
+    state = memory ? rwkv_state_init(model, memory, state_bytes) : NULL;
+    if (!state) return fail("a state", "compile with a larger ARENA_BYTES", state_bytes);
+    report("the state with its scratch and logits", state_bytes);
+    before = used;
+
+    n = rwkv_tokenize(model, prompt, sizeof prompt - 1, tokens, (int)sizeof prompt);
+    rwkv_eval(0, state);
+    if (!rwkv_eval_sequence(tokens, n, state)) return fail(path, "no tokenizer in the file", size);
+    fputs(prompt, stdout);
+    for (n = 0; n < 40 && (token = rwkv_sample(&sampler, state)) != 0; n++) {
+        const char *bytes = rwkv_token_bytes(model, token, &length);
+        fwrite(bytes, 1, (size_t)length, stdout);
+        fflush(stdout);
+        rwkv_eval(token, state);
+    }
+    puts("");
+    report("asked for while writing", used - before);
+    report("of the arena in use", used);
+    return 0;
+}

@@ -1,0 +1,311 @@
+/* common.h: what the example programs share: errors, options, files, the clock.
+ * #define PROGRAM, the program's name, and include it before anything else: it
+ * asks for the POSIX clock.                                                   */
+#ifndef COMMON_H
+#define COMMON_H
+
+#if defined(__unix__) || defined(__APPLE__)
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#include <unistd.h>
+#endif
+
+#include "../rwkv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- errors: one line each; status 1: the world failed, 2: the command line */
+
+static inline void complain(const char *format, va_list args)
+{
+    fflush(stdout);
+    fputs(PROGRAM ": ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+}
+
+static inline void warn(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    complain(format, args);
+    va_end(args);
+}
+
+static inline void fail(int status, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    complain(format, args);
+    va_end(args);
+    exit(status);
+}
+
+static inline void *grab(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory)
+        fail(1, "no memory for %lu x %lu bytes", (unsigned long)count, (unsigned long)size);
+    return memory;
+}
+
+/* Wall clock in seconds, from any beginning. */
+static inline double seconds(void)
+{
+#if defined(CLOCK_MONOTONIC)
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#else
+    return (double)clock() / CLOCKS_PER_SEC;
+#endif
+}
+
+static inline double rate(int n, double time) { return time > 0 ? n / time : 0; }
+
+/* ---- options -------------------------------------------------------------- */
+
+typedef struct option {
+    const char *name;
+    char        kind; /* i int, f float, u uint64_t, s text; 1, 0: set an int to that */
+    void       *value;
+    double      low, high;
+} option;
+
+#define SAMPLER_OPTIONS(s)                                                                         \
+    {"--temperature", 'f', &(s).temperature, 0, 100}, {"--top-p", 'f', &(s).top_p, 0, 1},          \
+    {"--top-k", 'i', &(s).top_k, 0, 16777216}, {"--presence", 'f', &(s).presence, -100, 100},      \
+    {"--frequency", 'f', &(s).frequency, -100, 100}, {"--decay", 'f', &(s).decay, 0, 1},           \
+    {"--seed", 'u', &(s).seed, 0, 0}
+#define HELP_OPTIONS(help)                                                                         \
+    {"--help", '1', &(help), 0, 0}, {"-h", '1', &(help), 0, 0}, {NULL, 0, NULL, 0, 0}
+#define SAMPLER_USAGE                                                                              \
+    "  --temperature X  0: always the most probable token; higher: bolder (%g)\n"                  \
+    "  --top-p X        choose among the likeliest tokens that make up X; 0: all (%g)\n"           \
+    "  --top-k N        choose among the N likeliest tokens; 0: all (%d)\n"                        \
+    "  --presence X     make tokens that have occurred less likely (%g)\n"                         \
+    "  --frequency X    the same for every time they have occurred (%g)\n"                         \
+    "  --decay X        how occurrences fade with every token; 0: not at all (%g)\n"               \
+    "  --seed N         the same seed writes the same text (the clock)\n"
+
+#define SAMPLER_DEFAULTS(s)                                                                        \
+    (double)(s).temperature, (double)(s).top_p, (s).top_k, (double)(s).presence,                   \
+    (double)(s).frequency, (double)(s).decay
+
+static inline void parse_value(const option *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    if (o->kind == 's') {
+        *(const char **)o->value = text;
+    } else if (o->kind == 'u') {
+        *(uint64_t *)o->value = strtoull(text, &end, 10);
+        if (text[0] < '0' || text[0] > '9' || *end || errno)
+            fail(2, "%s: expected a whole number from 0 to 18446744073709551615, found \"%s\"",
+                 o->name, text);
+    } else {
+        double number = strtod(text, &end);
+        int    whole = o->kind == 'i';
+        if (end == text || *end || !(number >= o->low && number <= o->high) ||
+            (whole && number != (double)(long)number))
+            fail(2, "%s: expected a %snumber from %.10g to %.10g, found \"%s\"", o->name,
+                 whole ? "whole " : "", o->low, o->high, text);
+        if (whole) *(int *)o->value = (int)number;
+        else *(float *)o->value = (float)number;
+    }
+}
+
+/* Put the arguments that are no options into words[0 .. max_words) and return
+ * how many there are. `options` ends with a NULL name. "--" ends the options.  */
+static inline int parse_options(int argc, char **argv, const option *options,
+                                const char **words, int max_words)
+{
+    int i, n_words = 0, ended = 0;
+    for (i = 1; i < argc; i++) {
+        const char   *arg = argv[i], *equals = strchr(arg, '=');
+        const option *o = options;
+        size_t        length = equals ? (size_t)(equals - arg) : strlen(arg);
+        if (ended || arg[0] != '-' || arg[1] == '\0') {
+            if (n_words == max_words) fail(2, "one argument too many: \"%s\" (try --help)", arg);
+            words[n_words++] = arg;
+            continue;
+        }
+        if (strcmp(arg, "--") == 0) { ended = 1; continue; }
+        while (o->name && (strlen(o->name) != length || strncmp(o->name, arg, length) != 0)) o++;
+        if (!o->name) fail(2, "no such option: %s (try --help)", arg);
+        if (o->kind == '0' || o->kind == '1') {
+            if (equals) fail(2, "%s: expected no value, found \"%s\"", o->name, equals + 1);
+            *(int *)o->value = o->kind - '0';
+        } else if (equals) {
+            parse_value(o, equals + 1);
+        } else {
+            if (i + 1 == argc) fail(2, "%s: expected a value after it (try --help)", o->name);
+            parse_value(o, argv[++i]);
+        }
+    }
+    return n_words;
+}
+
+/* ---- files ---------------------------------------------------------------- */
+
+/* Everything up to `stop` (a character; EOF: to the end of the file). NULL if
+ * the file was at its end already and `stop` is a character.                  */
+static inline char *read_until(FILE *file, const char *name, int stop, size_t *size)
+{
+    size_t capacity = 256, n = 0;
+    char  *text = (char *)grab(capacity, 1);
+    int    c;
+    while ((c = getc(file)) != EOF && c != stop) {
+        if (n + 1 == capacity) {
+            char *more = capacity <= (size_t)-1 / 2 ? (char *)realloc(text, capacity *= 2) : NULL;
+            if (!more) fail(1, "%s: no memory for more than %lu bytes", name, (unsigned long)n);
+            text = more;
+        }
+        text[n++] = (char)c;
+    }
+    if (ferror(file)) fail(1, "%s: %s after %lu bytes", name, strerror(errno), (unsigned long)n);
+    if (c == EOF && stop != EOF && n == 0) { free(text); text = NULL; }
+    else text[n] = '\0';
+    *size = n;
+    return text;
+}
+
+/* The file at `path`; "-" is standard input. NULL, and why is said, if it cannot
+ * be opened.                                                                  */
+static inline char *try_file(const char *path, size_t *size)
+{
+    int   piped = strcmp(path, "-") == 0;
+    FILE *file = piped ? stdin : fopen(path, "rb");
+    char *text = NULL;
+    if (file) text = read_until(file, piped ? "standard input" : path, EOF, size);
+    else warn("%s: %s", path, strerror(errno));
+    if (file && !piped) fclose(file);
+    return text;
+}
+
+static inline char *read_file(const char *path, size_t *size)
+{
+    char *text = try_file(path, size);
+    if (!text) exit(1);
+    return text;
+}
+
+static inline int exists(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    if (file) fclose(file);
+    else if (errno != ENOENT) fail(1, "%s: %s", path, strerror(errno));
+    return file != NULL;
+}
+
+/* Write a file that takes the place of an old one only when it is complete. 0,
+ * and why is said, if that fails.                                             */
+static inline int write_file(const char *path, const char *data, size_t size)
+{
+    char *part = (char *)grab(strlen(path) + 6, 1);
+    FILE *file = fopen(strcat(strcpy(part, path), ".part"), "wb");
+    int   ok = file && fwrite(data, 1, size, file) == size;
+    if (file && fclose(file) != 0) ok = 0;
+#ifdef _WIN32
+    if (ok) remove(path);
+#endif
+    if (ok) ok = rename(part, path) == 0;
+    if (!ok) warn("%s: %s, writing %lu bytes", path, strerror(errno), (unsigned long)size);
+    if (!ok && file) remove(part);
+    free(part);
+    return ok;
+}
+
+/* ---- models --------------------------------------------------------------- */
+
+static inline rwkv_model *open_model(const char *path, const rwkv_options *options)
+{
+    rwkv_error  error;
+    rwkv_model *model;
+    int         i = 0;
+    char        known[128] = "";
+    if (!path) fail(2, "expected a model file (try --help)");
+    while (options && options->isa && rwkv_isa_available(i) &&
+           strcmp(rwkv_isa_available(i), options->isa) != 0) {
+        strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
+        strncat(known, rwkv_isa_available(i++), sizeof known - strlen(known) - 1);
+    }
+    if (options && options->isa && !rwkv_isa_available(i))
+        fail(2, "--isa: expected one of %s, found \"%s\"", known, options->isa);
+    model = rwkv_load(path, options, &error);
+    if (!model) { /* some messages name the file themselves */
+        int named = strncmp(error.message, path, strlen(path)) == 0;
+        fail(1, "%s%s%s", named ? "" : path, named ? "" : ": ", error.message);
+    }
+    if (rwkv_tokenize(model, "", 0, NULL, 0) < 0)
+        fail(1, "%s: no tokenizer in the file (tools/convert_pth.py --vocab puts one in)", path);
+    return model;
+}
+
+static inline rwkv_state *new_state(const rwkv_model *model)
+{
+    rwkv_state *state = rwkv_state_new(model);
+    if (!state) fail(1, "no memory for a state of %lu bytes",
+                     (unsigned long)rwkv_model_info(model).state_bytes);
+    return state;
+}
+
+/* Token 0 ends a text and stands before the next one, unless it is text itself,
+ * as in a vocabulary of bytes: then there is no such token and this is -1.    */
+static inline int end_of_text(const rwkv_model *model)
+{
+    int length = 0;
+    return rwkv_token_bytes(model, 0, &length) && length > 0 ? -1 : 0;
+}
+
+/* The tokens of a text. */
+static inline int *tokens_of(const rwkv_model *model, const char *text, size_t size, int *n)
+{
+    int *tokens;
+    if (size > INT_MAX / 2)
+        fail(1, "%lu bytes of text: at most %d", (unsigned long)size, INT_MAX / 2);
+    *n = rwkv_tokenize(model, text, size, NULL, 0);
+    if (*n == -RWKV_ERR_MISMATCH) fail(1, "the text has a byte that no token has: is it UTF-8?");
+    if (*n < 0) fail(1, "the text: %s", rwkv_result_string((rwkv_result)-*n));
+    tokens = (int *)grab((size_t)*n, sizeof *tokens);
+    rwkv_tokenize(model, text, size, tokens, *n);
+    return tokens;
+}
+
+/* ---- sessions: a saved state and the 8 bytes of the sampler's seed, lowest first */
+
+static inline int save_session(const rwkv_state *state, const rwkv_sampler *sampler,
+                               const char *path)
+{
+    size_t size = rwkv_state_save(state, NULL, 0), i;
+    char  *data = (char *)grab(size + 8, 1);
+    int    ok;
+    rwkv_state_save(state, data, size);
+    for (i = 0; i < 8; i++) data[size + i] = (char)(sampler->seed >> (8 * i) & 255);
+    ok = write_file(path, data, size + 8);
+    free(data);
+    return ok;
+}
+
+static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const char *path)
+{
+    size_t      need = rwkv_state_save(state, NULL, 0), size = 0, i;
+    char       *data = try_file(path, &size);
+    rwkv_result result = rwkv_state_load(state, data, size < need ? size : need);
+    if (data && result != RWKV_OK)
+        warn("%s: %s (%lu bytes; a session of this model has %lu)", path,
+             rwkv_result_string(result), (unsigned long)size, (unsigned long)need + 8);
+    if (result == RWKV_OK && size >= need + 8)
+        for (sampler->seed = 0, i = 0; i < 8; i++)
+            sampler->seed |= (uint64_t)(unsigned char)data[need + i] << (8 * i);
+    free(data);
+    return result == RWKV_OK;
+}
+#endif

@@ -1,0 +1,29 @@
+/* hello.c: load a model, give it four words, and let it go on.               */
+#define RWKV_IMPLEMENTATION
+#include "../rwkv.h"
+#include <stdio.h>
+
+int main(int argc, char **argv)
+{
+    rwkv_error   error;
+    rwkv_model  *model = rwkv_load(argc > 1 ? argv[1] : "examples/story.rwkv", NULL, &error);
+    rwkv_state  *state = rwkv_state_new(model);
+    rwkv_sampler sampler = {0.7f, 0.9f, 0, 0, 0, 0, NULL, 3}; /* temperature, top p; seed 3 */
+    int          tokens[16], n = rwkv_tokenize(model, "Once upon a time", 16, tokens, 16);
+    const float *logits = rwkv_eval(0, state) ? rwkv_eval_sequence(tokens, n, state) : NULL;
+
+    if (logits) printf("Once upon a time");
+    else fprintf(stderr, "hello: %s\n", model ? "no memory, or no tokenizer" : error.message);
+    for (n = 0; logits && n < 200; n++) {
+        int         size, token = rwkv_sample(&sampler, state);
+        const char *bytes = rwkv_token_bytes(model, token, &size);
+        if (token == 0) break; /* the end of a text, and what comes before one */
+        fwrite(bytes, 1, (size_t)size, stdout);
+        fflush(stdout);
+        logits = rwkv_eval(token, state);
+    }
+    if (logits) puts("");
+    rwkv_state_free(state);
+    rwkv_free(model);
+    return logits ? 0 : 1;
+}
