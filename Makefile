@@ -92,12 +92,13 @@ EMULATOR_aarch64-linux-gnu = qemu-aarch64
 EMULATOR_s390x-linux-gnu = qemu-s390x
 EMULATOR_arm-linux-gnueabihf = qemu-arm
 EMULATOR_riscv64-linux-gnu = qemu-riscv64
+FLAGS_s390x-linux-gnu = -std=gnu99
 
 cross-%:
 	@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); \
 	$(MAKE) --no-print-directory -j2 B=$B/$* CC=$*-gcc CFLAGS='-O2 -static -DTEST_SLOW_MACHINE' PTHREAD= \
-		$(CROSS:%=$B/$*/%) && \
-	RUN=$(EMULATOR_$*) sh tests/run.sh $(CROSS:%=$B/$*/%) | sed 's/^/$*: /'
+		WARNINGS='$(WARNINGS) $(FLAGS_$*)' $(CROSS:%=$B/$*/%) && \
+	echo '$*:' && RUN=$(EMULATOR_$*) sh tests/run.sh $(CROSS:%=$B/$*/%)
 CROSS = test_types test_kernels test_fixtures test_state
 
 clean:

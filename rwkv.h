@@ -468,7 +468,7 @@ RWKV_API const char *rwkv_isa_available(int index);
 #error "rwkv.h: -ffast-math changes the results; compile without it"
 #endif
 #if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
-#error "rwkv.h: floats are evaluated in a wider type (x87?); compile with -msse2 -mfpmath=sse"
+#error "rwkv.h: floats are evaluated in a wider type; x86: -msse2 -mfpmath=sse, s390x: -std=gnu99"
 #endif
 
 #include <float.h>
@@ -480,6 +480,7 @@ RWKV_API const char *rwkv_isa_available(int index);
 #include <stdlib.h>
 #endif
 #ifndef RWKV_NO_STDIO
+#include <errno.h>
 #include <stdio.h>
 #endif
 
@@ -523,9 +524,10 @@ RWKV_API const char *rwkv_isa_available(int index);
 #endif
 #endif
 
-/* Vector kernels: x86-64 by run-time detection, 64-bit ARM always.           */
+/* Vector kernels: x86-64 by run-time detection, 64-bit ARM always. Not with gcc
+ * for Windows, which does not align the stack for them (its bug 54412).      */
 #if !defined(RWKV_NO_SIMD) && !defined(__TINYC__)
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && (!defined(_WIN32) || defined(__clang__))
 #define RWKV__X86
 #include <immintrin.h>
 #elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(RWKV__BIG_ENDIAN)
@@ -813,6 +815,7 @@ typedef struct rwkv__ahead {
  * lengths but D are multiples of 16.                                         */
 typedef struct rwkv__kernels {
     const char *isa;
+    size_t      rows; /* of the large tile                                       */
     /* panels [first, end) of W, for T rows; one function for each type. For T
      * > 1 and 16-bit types `wide` is scratch of RWKV__WIDE_SIZE floats         */
     void (*matmul[RWKV_TYPE_BF16 + 1])(const rwkv__matmul *, size_t first, size_t end, size_t T,
@@ -1021,8 +1024,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(take)(float *y, RWKV__V sum, size_t bl
  * a dot product. `panel` is a panel's bytes; `t` the first row.              */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const unsigned char *w,
                                                size_t panel, size_t row, size_t block, size_t t,
-                                               size_t T, const rwkv__ahead *ahead, int P, int N,
-                                               int type)
+                                               size_t T, const rwkv__ahead *ahead, float *wide,
+                                               int P, int N, int type)
 {
     const size_t k0 = block * RWKV__BLOCK;
     const size_t n = rwkv__min(RWKV__BLOCK, m->n_in - k0);
@@ -1042,6 +1045,11 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
             for (v = 0; v < RWKV__PANEL; v++)
                 wk[p * RWKV__PANEL + v] =
                     RWKV__NAME(weights)(w + (size_t)p * panel, k * 16 + (size_t)v * RWKV__W, type);
+            if (wide)
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    RWKV__STORE(wide + ((size_t)p * n + k) * 16 + v * RWKV__W,
+                                wk[p * RWKV__PANEL + v]);
         }
         RWKV__UNROLL
         for (i = 0; i < N; i++) {
@@ -1076,39 +1084,37 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
     }
 }
 
-/* One block of columns of P panels of 32-bit weights, for all T rows.        */
+/* One block of columns of P panels of 32-bit weights, for the rows from t on. */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(tiles)(const rwkv__matmul *m, const unsigned char *w,
-                                                size_t panel, size_t row, size_t block, size_t T,
-                                                rwkv__ahead ahead, int P)
+                                                size_t panel, size_t row, size_t block, size_t t,
+                                                size_t T, rwkv__ahead ahead, int P)
 {
-    const size_t step = ahead.step; /* for all tiles together; each one takes a part    */
-    size_t       t = 0;
-    ahead.step = (step * RWKV__ROWS + T - 1) / T;
     for (; t + RWKV__ROWS <= T; t += RWKV__ROWS, ahead.w += ahead.step * RWKV__BLOCK)
-        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, RWKV__ROWS, RWKV_TYPE_F32);
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, RWKV__ROWS, RWKV_TYPE_F32);
     for (; t + 4 <= T && RWKV__ROWS > 4; t += 4)
-        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, 4, RWKV_TYPE_F32);
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, 4, RWKV_TYPE_F32);
     for (; t < T && RWKV__ROWS > 1; t++)
-        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, P, 1, RWKV_TYPE_F32);
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, 1, RWKV_TYPE_F32);
 }
 
 static RWKV__TARGET void RWKV__NAME(tiles_wide)(const rwkv__matmul *m, const unsigned char *w,
-                                                size_t panel, size_t row, size_t block, size_t T,
-                                                rwkv__ahead ahead)
+                                                size_t panel, size_t row, size_t block, size_t t,
+                                                size_t T, rwkv__ahead ahead)
 {
-    RWKV__NAME(tiles)(m, w, panel, row, block, T, ahead, RWKV__WIDE);
+    RWKV__NAME(tiles)(m, w, panel, row, block, t, T, ahead, RWKV__WIDE);
 }
 
 static RWKV__TARGET void RWKV__NAME(tiles_one)(const rwkv__matmul *m, const unsigned char *w,
-                                               size_t panel, size_t row, size_t block, size_t T,
-                                               rwkv__ahead ahead)
+                                               size_t panel, size_t row, size_t block, size_t t,
+                                               size_t T, rwkv__ahead ahead)
 {
-    RWKV__NAME(tiles)(m, w, panel, row, block, T, ahead, 1);
+    RWKV__NAME(tiles)(m, w, panel, row, block, t, T, ahead, 1);
 }
 
 /* Panels [first, end) of W. One row takes the weights as they come. For more,
- * a block of a few panels is made 32-bit once, and while it is in the nearest
- * cache all rows use it. Either way a panel is read from end to end.         */
+ * a block of a few panels is made 32-bit once, by the first tile on the way,
+ * and while it is in the nearest cache all rows use it. Either way a panel is
+ * read from end to end.                                                      */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t first, size_t end,
                                                  size_t T, float *wide, int type)
 {
@@ -1116,39 +1122,45 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
     const size_t panel = m->n_in * 16 * element, block_bytes = RWKV__BLOCK * 16 * element;
     const size_t blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
     const size_t full = rwkv__min(end, m->n_out / 16); /* the last one may be partial       */
-    size_t       block, p, i;
+    const size_t most = T == 1 ? RWKV__TALL : RWKV__WIDE;
     while (first < end) {
-        const size_t         most = T == 1 ? RWKV__TALL : RWKV__WIDE;
-        const size_t         n = first + most <= full ? most : 1;
+        const size_t         n = first + most <= full ? most : 1, row = first * 16;
         const unsigned char *w = m->w + first * panel;
+        size_t               block, p, i;
         for (block = 0; block < blocks; block++, w += block_bytes) {
             const size_t columns = rwkv__min(RWKV__BLOCK, m->n_in - block * RWKV__BLOCK);
-            const unsigned char *wb = w;
-            size_t               stride = panel;
-            rwkv__ahead          ahead;
+            const size_t wide_panel = columns * 16 * sizeof *wide;
+            rwkv__ahead  ahead;
             ahead.w = block + 1 < blocks ? w + block_bytes : m->w + (first + n) * panel;
             ahead.panel = panel;
-            ahead.step = 16 * element;
-            if (T == 1) {
-                if (n == RWKV__TALL)
-                    RWKV__NAME(tile)(m, w, panel, first * 16, block, 0, 1, &ahead, RWKV__TALL, 1,
-                                     type);
+            ahead.step = T < RWKV__ROWS ? 16 * element : (16 * element * RWKV__ROWS + T - 1) / T;
+            if (T == 1 && n == RWKV__TALL) {
+                RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, RWKV__TALL, 1, type);
+            } else if (T == 1) {
+                RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 1, 1, type);
+            } else if (type == RWKV_TYPE_F32) {
+                if (n == RWKV__WIDE)
+                    RWKV__NAME(tiles_wide)(m, w, panel, row, block, 0, T, ahead);
                 else
-                    RWKV__NAME(tile)(m, w, panel, first * 16, block, 0, 1, &ahead, 1, 1, type);
-                continue;
-            }
-            if (type != RWKV_TYPE_F32) {
+                    RWKV__NAME(tiles_one)(m, w, panel, row, block, 0, T, ahead);
+            } else if (n == RWKV__WIDE && T >= RWKV__ROWS) {
+                RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE,
+                                 RWKV__ROWS, type);
+                ahead.w += ahead.step * RWKV__BLOCK;
+                RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
+                                       RWKV__ROWS, T, ahead);
+            } else {
                 for (p = 0; p < n; p++)
                     for (i = 0; i < columns * 16; i += RWKV__W)
                         RWKV__STORE(wide + p * columns * 16 + i,
                                     RWKV__NAME(weights)(w + p * panel, i, type));
-                wb = (const unsigned char *)wide;
-                stride = columns * 16 * sizeof *wide;
+                if (n == RWKV__WIDE)
+                    RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
+                                           0, T, ahead);
+                else
+                    RWKV__NAME(tiles_one)(m, (const unsigned char *)wide, wide_panel, row, block,
+                                          0, T, ahead);
             }
-            if (n == RWKV__WIDE)
-                RWKV__NAME(tiles_wide)(m, wb, stride, first * 16, block, T, ahead);
-            else
-                RWKV__NAME(tiles_one)(m, wb, stride, first * 16, block, T, ahead);
         }
         first += n;
     }
@@ -1381,6 +1393,7 @@ static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float tempera
 
 static void RWKV__NAME(kernels)(rwkv__kernels *k)
 {
+    k->rows = RWKV__ROWS;
     k->matmul[RWKV_TYPE_F32] = RWKV__NAME(matmul_f32);
     k->matmul[RWKV_TYPE_F16] = RWKV__NAME(matmul_f16);
     k->matmul[RWKV_TYPE_BF16] = RWKV__NAME(matmul_bf16);
@@ -1505,74 +1518,64 @@ static int rwkv__kernels_choose(rwkv__kernels *k, const char *isa)
 /* ============================================================================
  * 7. MARK: parallel                                                >>parallel
  *
- * Matrix products are split over threads by rows, never inside a sum, so the
- * number of threads cannot change a result. Products that need nothing of each
- * other go together, as one task.
+ * Work is split over threads by rows of matrices, tokens or channels, never
+ * inside a sum, so the number of threads cannot change a result.
  * ========================================================================== */
+
+/* Do units [begin, end) of the work; `part` counts the parts from 0.         */
+typedef void (*rwkv__work)(const void *context, size_t begin, size_t end, int part);
+
 typedef struct rwkv__task {
-    void (*matmul)(const rwkv__matmul *, size_t first, size_t end, size_t T, float *wide);
-    const rwkv__matmul *products;
-    int                 n_products, n_parts;
-    size_t              panels, T; /* panels: of all products together           */
-    float              *wide;      /* RWKV__WIDE_SIZE for each part; see the kernel */
+    rwkv__work  work;
+    const void *context;
+    size_t      n, grain; /* units, and how many must stay together              */
+    int         n_parts;
 } rwkv__task;
 
-/* Where part i begins: at a multiple of 4 panels, the tallest tile.          */
 static size_t rwkv__part_begin(const rwkv__task *task, int i)
 {
-    const size_t groups = (task->panels + 3) / 4;
-    return rwkv__min(task->panels, groups * (size_t)i / (size_t)task->n_parts * 4);
+    const size_t groups = (task->n + task->grain - 1) / task->grain;
+    return rwkv__min(task->n, groups * (size_t)i / (size_t)task->n_parts * task->grain);
 }
 
 static void rwkv__run_part(void *context, int i)
 {
     const rwkv__task *task = (const rwkv__task *)context;
     const size_t      begin = rwkv__part_begin(task, i), end = rwkv__part_begin(task, i + 1);
-    size_t            at = 0;
-    int               j;
-    for (j = 0; j < task->n_products; j++) {
-        const rwkv__matmul *m = &task->products[j];
-        const size_t        panels = (m->n_out + 15) / 16;
-        const size_t        first = rwkv__min(rwkv__max(begin, at) - at, panels);
-        const size_t        last = rwkv__min(rwkv__max(end, at) - at, panels);
-        if (first < last)
-            task->matmul(m, first, last, task->T, task->wide + (size_t)i * RWKV__WIDE_SIZE);
-        at += panels;
-    }
+    if (begin < end)
+        task->work(task->context, begin, end, i);
 }
 
-/* A task of fewer multiply-adds than this costs less than waking a thread.   */
+/* Work of fewer multiply-adds than this costs less than waking a thread.     */
 #define RWKV__WORTH_SPLITTING 131072
 
-static void rwkv__run(rwkv__task *task, const rwkv_parallel *parallel, int n_threads)
+static void rwkv__split(const rwkv_parallel *parallel, int n_threads, rwkv__work work,
+                        const void *context, size_t n, size_t grain, double multiply_adds)
 {
-    int    i;
-    double work = 0;
-    task->panels = 0;
-    for (i = 0; i < task->n_products; i++) {
-        const rwkv__matmul *m = &task->products[i];
-        task->panels += (m->n_out + 15) / 16;
-        work += (double)m->n_out * (double)m->n_in * (double)task->T;
+    rwkv__task task;
+    int        i;
+    task.work = work;
+    task.context = context;
+    task.n = n;
+    task.grain = grain;
+    task.n_parts = multiply_adds < RWKV__WORTH_SPLITTING ? 1 : n_threads;
+    if (task.n_parts == 1) {
+        work(context, 0, n, 0);
+        return;
     }
-    task->n_parts = work < RWKV__WORTH_SPLITTING ? 1 : n_threads;
-    if (task->n_parts == 1)
-        rwkv__run_part(task, 0);
 #ifndef RWKV_NO_THREADS
-    else if (parallel->run)
-        parallel->run(task->n_parts, rwkv__run_part, task, parallel->user);
-#endif
-    else {
-#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
-        const int n = task->n_parts;
-#pragma omp parallel for schedule(static) num_threads(n)
-        for (i = 0; i < n; i++)
-            rwkv__run_part(task, i);
-#else
-        for (i = 0; i < task->n_parts; i++)
-            rwkv__run_part(task, i);
-#endif
+    if (parallel->run) {
+        parallel->run(task.n_parts, rwkv__run_part, &task, parallel->user);
+        return;
     }
+#endif
     (void)parallel;
+    n_threads = task.n_parts;
+#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+#pragma omp parallel for schedule(static) num_threads(n_threads)
+#endif
+    for (i = 0; i < n_threads; i++)
+        rwkv__run_part(&task, i);
 }
 
 static int rwkv__default_threads(const rwkv_parallel *parallel)
@@ -2170,6 +2173,12 @@ RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_
 }
 
 #ifndef RWKV_NO_STDIO
+/* Why the last open failed, for a message.                                   */
+static const char *rwkv__why(void)
+{
+    return errno == ENOENT ? " (no such file)" : errno == EACCES ? " (permission denied)" : "";
+}
+
 #ifdef RWKV__MMAP
 /* Map a whole file. RWKV_ERR_UNSUPPORTED: it can't be mapped, but perhaps be
  * read.                                                                      */
@@ -2178,9 +2187,12 @@ static rwkv_result rwkv__map(rwkv_model *m, const char *path, uint64_t *size, rw
 #ifdef _WIN32
     LARGE_INTEGER bytes;
     HANDLE        mapping = NULL;
-    HANDLE file = CreateFileA(path, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
-    if (file == INVALID_HANDLE_VALUE)
-        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+    const HANDLE  file =
+        CreateFileA(path, GENERIC_READ, FILE_SHARE_READ, NULL, OPEN_EXISTING, 0, NULL);
+    if (file == INVALID_HANDLE_VALUE) {
+        errno = GetLastError() == ERROR_FILE_NOT_FOUND ? ENOENT : 0;
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
+    }
     if (GetFileSizeEx(file, &bytes) && bytes.QuadPart > 0) {
         *size = (uint64_t)bytes.QuadPart;
         mapping = CreateFileMappingA(file, NULL, PAGE_READONLY, 0, 0, NULL);
@@ -2195,7 +2207,7 @@ static rwkv_result rwkv__map(rwkv_model *m, const char *path, uint64_t *size, rw
     void       *map = MAP_FAILED;
     const int   file = open(path, O_RDONLY | O_NONBLOCK); /* never waits for a pipe */
     if (file < 0)
-        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
     if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
         close(file);
         return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: not a regular file", path);
@@ -2245,7 +2257,7 @@ static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, r
     size_t        n;
     FILE         *file = fopen(path, "rb");
     if (!file)
-        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open", path);
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
     *size = rwkv__file_size(file);
     n = fread(header, 1, sizeof header, file);
     if (n < rwkv__min(sizeof header, (size_t)*size))
@@ -2402,33 +2414,81 @@ static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
     }
 }
 
-/* xx = layer norm of x, with the weight `id` and the bias that follows it.   */
-static void rwkv__norm(const rwkv__pass *pass, int id, int layer)
+/* One step of a layer on all rows, to be split over threads.                 */
+typedef struct rwkv__step {
+    const rwkv__pass *pass;
+    int               layer, part; /* part: of the state, for the token shift      */
+    int               id;          /* the first of the tensors it uses             */
+    float            *y[3];
+    int               n_y;
+} rwkv__step;
+
+static void rwkv__run_step(const rwkv__step *step, rwkv__work work, size_t n, size_t grain,
+                           size_t columns)
 {
+    const rwkv_model *m = step->pass->m;
+    rwkv__split(&m->parallel, m->n_threads, work, step, n, grain,
+                16.0 * (double)step->pass->T * (double)columns);
+}
+
+static void rwkv__norm_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__step *step = (const rwkv__step *)context;
+    const rwkv__pass *pass = step->pass;
     const rwkv_model *m = pass->m;
     const size_t      T = pass->T;
     size_t            t;
-    for (t = 0; t < T; t++)
+    for (t = begin; t < end; t++)
         m->kernels.norm(pass->xx + rwkv__at(T, t, 0), T * RWKV__BLOCK, pass->x + rwkv__at(T, t, 0),
-                        T * RWKV__BLOCK, rwkv__vector(m, id, layer),
-                        rwkv__vector(m, id + 1, layer), rwkv__D(m), m->file.norm_eps);
+                        T * RWKV__BLOCK, rwkv__vector(m, step->id, step->layer),
+                        rwkv__vector(m, step->id + 1, step->layer), rwkv__D(m), m->file.norm_eps);
+    (void)part;
 }
 
-/* y = mu xx + (1 - mu) xx of the row before, which for the first row of a
- * state is in the state (`part`).                                            */
-static void rwkv__mix(const rwkv__pass *pass, float *y, int mu, int part, int layer)
+/* xx = layer norm of x, with the weight `id` and the bias that follows it.   */
+static void rwkv__norm(const rwkv__pass *pass, int id, int layer)
 {
-    const size_t T = pass->T, D16 = rwkv__round16(rwkv__D(pass->m));
-    size_t       t, c;
-    for (t = 0; t < T; t++) {
+    rwkv__step step;
+    memset(&step, 0, sizeof step);
+    step.pass = pass;
+    step.layer = layer;
+    step.id = id;
+    rwkv__run_step(&step, rwkv__norm_rows, pass->T, 1, rwkv__D(pass->m));
+}
+
+static void rwkv__mix_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__step *step = (const rwkv__step *)context;
+    const rwkv__pass *pass = step->pass;
+    const size_t      T = pass->T, D16 = rwkv__round16(rwkv__D(pass->m));
+    size_t            t, c;
+    int               i;
+    for (t = begin; t < end; t++) {
         const int    first = t == 0 || rwkv__is_last_of_state(pass, t - 1);
-        const float *stored = rwkv__part(rwkv__row_state(pass, t), part, layer);
-        for (c = 0; c < D16; c += RWKV__BLOCK)
-            pass->m->kernels.mix(y + rwkv__at(T, t, c), pass->xx + rwkv__at(T, t, c),
-                                 first ? stored + c : pass->xx + rwkv__at(T, t - 1, c),
-                                 rwkv__vector(pass->m, mu, layer) + c,
-                                 rwkv__min(RWKV__BLOCK, D16 - c));
+        const float *stored = rwkv__part(rwkv__row_state(pass, t), step->part, step->layer);
+        for (i = 0; i < step->n_y; i++)
+            for (c = 0; c < D16; c += RWKV__BLOCK)
+                pass->m->kernels.mix(step->y[i] + rwkv__at(T, t, c), pass->xx + rwkv__at(T, t, c),
+                                     first ? stored + c : pass->xx + rwkv__at(T, t - 1, c),
+                                     rwkv__vector(pass->m, step->id + i, step->layer) + c,
+                                     rwkv__min(RWKV__BLOCK, D16 - c));
     }
+    (void)part;
+}
+
+/* y[i] = mu_i xx + (1 - mu_i) xx of the row before, which for the first row of
+ * a state is in the state (`part`). The mu are n tensors from `id` on.       */
+static void rwkv__mix(const rwkv__pass *pass, int id, int part, int layer, float *const *y, int n)
+{
+    rwkv__step step;
+    memset(&step, 0, sizeof step);
+    step.pass = pass;
+    step.layer = layer;
+    step.part = part;
+    step.id = id;
+    memcpy(step.y, y, (size_t)n * sizeof *y);
+    step.n_y = n;
+    rwkv__run_step(&step, rwkv__mix_rows, pass->T, 1, rwkv__D(pass->m));
 }
 
 /* Copy one row of an activation matrix of T rows to a plain vector.          */
@@ -2466,17 +2526,47 @@ static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, con
     return product;
 }
 
-/* Carry out products that need nothing of each other.                        */
-static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *products, int n, size_t T)
+/* Products that need nothing of each other are carried out together, as if
+ * their matrices stood one above the other.                                  */
+typedef struct rwkv__products {
+    const rwkv_state   *state;
+    const rwkv__matmul *product;
+    int                 n;
+    size_t              T;
+} rwkv__products;
+
+static void rwkv__multiply_panels(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__products *all = (const rwkv__products *)context;
+    const rwkv_model     *m = all->state->model;
+    float                *wide = all->state->wide + (size_t)part * RWKV__WIDE_SIZE;
+    size_t                at = 0;
+    int                   i;
+    for (i = 0; i < all->n; i++) {
+        const size_t panels = (all->product[i].n_out + 15) / 16;
+        const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
+        const size_t last = rwkv__min(rwkv__max(end, at) - at, panels);
+        if (first < last)
+            m->kernels.matmul[m->file.type](&all->product[i], first, last, all->T, wide);
+        at += panels;
+    }
+}
+
+static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *product, int n, size_t T)
 {
     const rwkv_model *m = state->model;
-    rwkv__task        task;
-    task.matmul = m->kernels.matmul[m->file.type];
-    task.products = products;
-    task.n_products = n;
-    task.T = T;
-    task.wide = state->wide;
-    rwkv__run(&task, &m->parallel, m->n_threads);
+    rwkv__products    all;
+    size_t            panels = 0;
+    double            multiply_adds = 0;
+    all.state = state;
+    all.product = product;
+    all.n = n;
+    all.T = T;
+    for (; n > 0; n--, product++) {
+        panels += (product->n_out + 15) / 16;
+        multiply_adds += (double)product->n_out * (double)product->n_in * (double)T;
+    }
+    rwkv__split(&m->parallel, m->n_threads, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
 }
 
 /* ============================================================================
@@ -2494,43 +2584,68 @@ static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *products
  *
  * x_t is the layer's input after ln1; o_t is added to the residual stream.
  * ========================================================================== */
-static void rwkv__time_mix(const rwkv__pass *pass, int l)
+static void rwkv__wkv_channels(const void *context, size_t begin, size_t end, int part)
 {
+    const rwkv__step *step = (const rwkv__step *)context;
+    const rwkv__pass *pass = step->pass;
     const rwkv_model *m = pass->m;
-    const size_t      T = pass->T, A16 = rwkv__round16(rwkv__A(m));
-    rwkv__matmul      rkv[3], output;
-    size_t            t, c;
-
-    rwkv__norm(pass, RWKV__LN1_W, l);
-    rwkv__mix(pass, pass->xr, RWKV__ATT_MIX_R, RWKV_PART_ATT_X, l);
-    rwkv__mix(pass, pass->xk, RWKV__ATT_MIX_K, RWKV_PART_ATT_X, l);
-    rwkv__mix(pass, pass->xv, RWKV__ATT_MIX_V, RWKV_PART_ATT_X, l);
-    rwkv__keep(pass, RWKV_PART_ATT_X, l);
-
-    rkv[0] = rwkv__product(pass, RWKV__ATT_R, l, pass->xr, pass->r); /* (11)       */
-    rkv[1] = rwkv__product(pass, RWKV__ATT_K, l, pass->xk, pass->k); /* (12)       */
-    rkv[2] = rwkv__product(pass, RWKV__ATT_V, l, pass->xv, pass->v); /* (13)       */
-    rwkv__multiply(rwkv__row_state(pass, 0), rkv, 3, T);
-
-    for (c = 0; c < A16; c += RWKV__BLOCK) /* (16), and r = sigmoid(r) wkv of (17)  */
-        for (t = 0; t < T; t++) {
+    const int         l = step->layer;
+    size_t            t, c, n;
+    for (c = begin; c < end; c += n) {
+        n = rwkv__min(end - c, RWKV__BLOCK - c % RWKV__BLOCK);
+        for (t = 0; t < pass->T; t++) {
             const rwkv_state *state = rwkv__row_state(pass, t);
-            const size_t      at = rwkv__at(T, t, c);
+            const size_t      at = rwkv__at(pass->T, t, c);
             m->kernels.wkv(pass->r + at, pass->k + at, pass->v + at,
                            rwkv__vector(m, RWKV__ATT_FIRST, l) + c,
                            rwkv__vector(m, RWKV__ATT_DECAY, l) + c,
                            rwkv__part(state, RWKV_PART_ATT_A, l) + c,
                            rwkv__part(state, RWKV_PART_ATT_B, l) + c,
-                           rwkv__part(state, RWKV_PART_ATT_P, l) + c,
-                           rwkv__min(RWKV__BLOCK, A16 - c));
+                           rwkv__part(state, RWKV_PART_ATT_P, l) + c, n);
         }
+    }
+    (void)part;
+}
+
+static void rwkv__add_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
+    const size_t      D16 = rwkv__round16(rwkv__D(pass->m));
+    size_t            t, c;
+    for (t = begin; t < end; t++)
+        for (c = 0; c < D16; c += RWKV__BLOCK)
+            pass->m->kernels.add(pass->x + rwkv__at(pass->T, t, c),
+                                 pass->o + rwkv__at(pass->T, t, c),
+                                 rwkv__min(RWKV__BLOCK, D16 - c));
+    (void)part;
+}
+
+static void rwkv__time_mix(const rwkv__pass *pass, int l)
+{
+    rwkv_state *const state = rwkv__row_state(pass, 0);
+    float *const      mixed[3] = {pass->xr, pass->xk, pass->xv};
+    rwkv__matmul      rkv[3], output;
+    rwkv__step        step;
+    memset(&step, 0, sizeof step);
+    step.pass = pass;
+    step.layer = l;
+
+    rwkv__norm(pass, RWKV__LN1_W, l);
+    rwkv__mix(pass, RWKV__ATT_MIX_R, RWKV_PART_ATT_X, l, mixed, 3);
+    rwkv__keep(pass, RWKV_PART_ATT_X, l);
+
+    rkv[0] = rwkv__product(pass, RWKV__ATT_R, l, pass->xr, pass->r); /* (11)       */
+    rkv[1] = rwkv__product(pass, RWKV__ATT_K, l, pass->xk, pass->k); /* (12)       */
+    rkv[2] = rwkv__product(pass, RWKV__ATT_V, l, pass->xv, pass->v); /* (13)       */
+    rwkv__multiply(state, rkv, 3, pass->T);
+
+    /* (16), and r = sigmoid(r) wkv of (17)                                     */
+    rwkv__run_step(&step, rwkv__wkv_channels, rwkv__round16(rwkv__A(pass->m)), 16,
+                   rwkv__A(pass->m));
 
     output = rwkv__product(pass, RWKV__ATT_OUTPUT, l, pass->r, pass->o); /* (17)   */
-    rwkv__multiply(rwkv__row_state(pass, 0), &output, 1, T);
-    for (c = 0; c < rwkv__round16(rwkv__D(m)); c += RWKV__BLOCK)
-        for (t = 0; t < T; t++)
-            m->kernels.add(pass->x + rwkv__at(T, t, c), pass->o + rwkv__at(T, t, c),
-                           rwkv__min(RWKV__BLOCK, rwkv__round16(rwkv__D(m)) - c));
+    rwkv__multiply(state, &output, 1, pass->T);
+    rwkv__run_step(&step, rwkv__add_rows, pass->T, 1, rwkv__D(pass->m));
 }
 
 /* ============================================================================
@@ -2542,33 +2657,55 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
  *
  * x_t is the layer's input after ln2; o'_t is added to the residual stream.
  * ========================================================================== */
+static void rwkv__relu_square_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
+    const size_t      F16 = rwkv__round16(rwkv__F(pass->m));
+    size_t            t, c;
+    for (t = begin; t < end; t++)
+        for (c = 0; c < F16; c += RWKV__BLOCK)
+            pass->m->kernels.relu_square(pass->k + rwkv__at(pass->T, t, c),
+                                         rwkv__min(RWKV__BLOCK, F16 - c));
+    (void)part;
+}
+
+static void rwkv__gate_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
+    const size_t      D16 = rwkv__round16(rwkv__D(pass->m));
+    size_t            t, c;
+    for (t = begin; t < end; t++)
+        for (c = 0; c < D16; c += RWKV__BLOCK) {
+            const size_t at = rwkv__at(pass->T, t, c);
+            pass->m->kernels.gate(pass->x + at, pass->xv + at, pass->o + at,
+                                  rwkv__min(RWKV__BLOCK, D16 - c));
+        }
+    (void)part;
+}
+
 static void rwkv__channel_mix(const rwkv__pass *pass, int l)
 {
-    const rwkv_model *m = pass->m;
-    const size_t      T = pass->T, D16 = rwkv__round16(rwkv__D(m)), F16 = rwkv__round16(rwkv__F(m));
+    rwkv_state *const state = rwkv__row_state(pass, 0);
     float *const      r = pass->xv; /* not used by this layer, and of the right size */
+    float *const      mixed[2] = {pass->xr, pass->xk};
     rwkv__matmul      rk[2], value;
-    size_t            t, c;
+    rwkv__step        step;
+    memset(&step, 0, sizeof step);
+    step.pass = pass;
+    step.layer = l;
 
     rwkv__norm(pass, RWKV__LN2_W, l);
-    rwkv__mix(pass, pass->xr, RWKV__FFN_MIX_R, RWKV_PART_FFN_X, l);
-    rwkv__mix(pass, pass->xk, RWKV__FFN_MIX_K, RWKV_PART_FFN_X, l);
+    rwkv__mix(pass, RWKV__FFN_MIX_R, RWKV_PART_FFN_X, l, mixed, 2);
     rwkv__keep(pass, RWKV_PART_FFN_X, l);
 
     rk[0] = rwkv__product(pass, RWKV__FFN_R, l, pass->xr, r);       /* (14)        */
     rk[1] = rwkv__product(pass, RWKV__FFN_K, l, pass->xk, pass->k); /* (15)        */
-    rwkv__multiply(rwkv__row_state(pass, 0), rk, 2, T);
+    rwkv__multiply(state, rk, 2, pass->T);
 
-    for (c = 0; c < F16; c += RWKV__BLOCK) /* (18)                                  */
-        for (t = 0; t < T; t++)
-            m->kernels.relu_square(pass->k + rwkv__at(T, t, c), rwkv__min(RWKV__BLOCK, F16 - c));
+    rwkv__run_step(&step, rwkv__relu_square_rows, pass->T, 1, rwkv__F(pass->m)); /* (18) */
     value = rwkv__product(pass, RWKV__FFN_V, l, pass->k, pass->o);
-    rwkv__multiply(rwkv__row_state(pass, 0), &value, 1, T);
-    for (c = 0; c < D16; c += RWKV__BLOCK)
-        for (t = 0; t < T; t++) {
-            const size_t at = rwkv__at(T, t, c);
-            m->kernels.gate(pass->x + at, r + at, pass->o + at, rwkv__min(RWKV__BLOCK, D16 - c));
-        }
+    rwkv__multiply(state, &value, 1, pass->T);
+    rwkv__run_step(&step, rwkv__gate_rows, pass->T, 1, rwkv__D(pass->m));
 }
 
 /* ============================================================================
@@ -2647,6 +2784,16 @@ static int rwkv__tokens_valid(const rwkv_model *m, const int *tokens, int n)
     return 1;
 }
 
+/* How many of n rows to take next: as few passes as the chunk allows, about
+ * equal, and of whole tiles.                                                 */
+static size_t rwkv__pass_rows(const rwkv_model *m, size_t n)
+{
+    const size_t chunk = (size_t)m->chunk, tile = m->kernels.rows;
+    const size_t passes = (n + chunk - 1) / chunk;
+    const size_t rows = ((n + passes - 1) / passes + tile - 1) / tile * tile;
+    return rwkv__min(rwkv__min(rows, chunk), n);
+}
+
 /* n tokens into one state, chunk by chunk; all logits, or the last ones.     */
 static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, float *logits)
 {
@@ -2657,7 +2804,7 @@ static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, 
     pass.m = state->model;
     pass.state = state;
     for (; n > 0; n -= (int)pass.T, tokens += pass.T) {
-        pass.T = rwkv__min((size_t)n, (size_t)state->model->chunk);
+        pass.T = rwkv__pass_rows(state->model, (size_t)n);
         rwkv__forward(&pass, tokens);
         if (logits) {
             rwkv__read_out(&pass, 0, logits);
@@ -2708,7 +2855,7 @@ RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *state
     for (i = 0; i < n; i += (int)pass.T) {
         pass.m = states[0]->model;
         pass.states = states + i;
-        pass.T = rwkv__min((size_t)(n - i), (size_t)pass.m->chunk);
+        pass.T = rwkv__pass_rows(pass.m, (size_t)(n - i));
         rwkv__forward(&pass, tokens + i);
         rwkv__read_out(&pass, 0, NULL);
     }

@@ -856,14 +856,14 @@ static inline uint8_t *saved(const rwkv_state *state, size_t *size)
 /* The largest |x - y|; infinity if any is NaN or infinite.                   */
 static inline double farthest(const float *x, const double *y, size_t n)
 {
-    double far = 0;
+    double gap = 0;
     size_t i;
     for (i = 0; i < n; i++) {
         double d = fabs((double)x[i] - y[i]);
         if (!(d <= 1e300)) return (double)INFINITY;
-        if (d > far) far = d;
+        if (d > gap) gap = d;
     }
-    return far;
+    return gap;
 }
 
 /* How far a state is from the reference: of the recurrence only a / b and
@@ -874,10 +874,10 @@ typedef struct distance {
 
 static inline distance state_distance(rwkv_state *state, const ref_model *m, const ref_state *ref)
 {
-    distance far = {0, 0, 0, 0, 0};
+    distance gap = {0, 0, 0, 0, 0};
     int l, i;
-    far.logits = farthest(rwkv_logits(state), ref->logits, (size_t)m->V);
-    far.hidden = farthest(rwkv_hidden(state), ref->hidden, (size_t)m->D);
+    gap.logits = farthest(rwkv_logits(state), ref->logits, (size_t)m->V);
+    gap.hidden = farthest(rwkv_hidden(state), ref->hidden, (size_t)m->D);
     for (l = 0; l < m->L; l++) {
         size_t D = (size_t)m->D, lD = (size_t)l * D, lA = (size_t)l * (size_t)m->A;
         const float *a = rwkv_state_view(state, RWKV_PART_ATT_A, l, NULL);
@@ -885,17 +885,17 @@ static inline distance state_distance(rwkv_state *state, const ref_model *m, con
         const float *p = rwkv_state_view(state, RWKV_PART_ATT_P, l, NULL);
         const float *att_x = rwkv_state_view(state, RWKV_PART_ATT_X, l, NULL);
         const float *ffn_x = rwkv_state_view(state, RWKV_PART_FFN_X, l, NULL);
-        far.x = fmax(far.x, farthest(att_x, ref->att_x + lD, D));
-        far.x = fmax(far.x, farthest(ffn_x, ref->ffn_x + lD, D));
+        gap.x = fmax(gap.x, farthest(att_x, ref->att_x + lD, D));
+        gap.x = fmax(gap.x, farthest(ffn_x, ref->ffn_x + lD, D));
         for (i = 0; i < m->A; i++) {
             size_t j = lA + (size_t)i;
             double wkv = fabs((double)a[i] / (double)b[i] - ref->a[j] / ref->b[j]);
             double sum = fabs((double)p[i] + log((double)b[i]) - ref->p[j] - log(ref->b[j]));
-            far.wkv = wkv <= far.wkv ? far.wkv : wkv == wkv ? wkv : (double)INFINITY;
-            far.p = sum <= far.p ? far.p : sum == sum ? sum : (double)INFINITY;
+            gap.wkv = wkv <= gap.wkv ? gap.wkv : wkv == wkv ? wkv : (double)INFINITY;
+            gap.p = sum <= gap.p ? gap.p : sum == sum ? sum : (double)INFINITY;
         }
     }
-    return far;
+    return gap;
 }
 
 /* All parts within one bound; the exponent p within twice that.              */
@@ -911,8 +911,8 @@ static inline int check_distance(distance is, distance allowed, const char *isa,
 {
     return CHECK_MSG(is.logits <= allowed.logits && is.hidden <= allowed.hidden &&
                          is.x <= allowed.x && is.wkv <= allowed.wkv && is.p <= allowed.p,
-                     "%s after token %d: off by logits %.3g hidden %.3g x %.3g wkv %.3g p %.3g", isa,
-                     token, is.logits, is.hidden, is.x, is.wkv, is.p);
+                     "%s after token %d: off by logits %.3g hidden %.3g x %.3g wkv %.3g p %.3g",
+                     isa, token, is.logits, is.hidden, is.x, is.wkv, is.p);
 }
 
 /* Read n tokens on every isa and compare with the reference: after each token

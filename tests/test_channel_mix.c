@@ -45,7 +45,7 @@ static void it_is_alive(void)
     rwkv_model *model, *without;
     rwkv_state *a, *b;
     int tokens[TOKENS], l, i;
-    double far = 0;
+    double gap = 0;
     for (l = 0; l < plain.L; l++) image_fill(&dead, FFN_VALUE, l, 0);
     image_fix(&dead);
     model = load_image(&m, NULL);
@@ -56,9 +56,9 @@ static void it_is_alive(void)
     CHECK(rwkv_eval_sequence(tokens, TOKENS, a) != NULL);
     CHECK(rwkv_eval_sequence(tokens, TOKENS, b) != NULL);
     for (i = 0; i < plain.V; i++) {
-        far = fmax(far, fabs((double)rwkv_logits(a)[i] - (double)rwkv_logits(b)[i]));
+        gap = fmax(gap, fabs((double)rwkv_logits(a)[i] - (double)rwkv_logits(b)[i]));
     }
-    CHECK_MSG(far > 0.3, "the logits differ by %g only", far);
+    CHECK_MSG(gap > 0.3, "the logits differ by %g only", gap);
     rwkv_state_free(a);
     rwkv_state_free(b);
     rwkv_free(model);

@@ -44,7 +44,7 @@ runs() { "$@" >"$T/out" 2>"$T/err" </dev/null; }
 same() { cmp -s "$T/$1" "$T/$2" || { diff "$T/$1" "$T/$2" | head -5; return 1; }; }
 differ() { ! cmp -s "$T/$1" "$T/$2"; }
 text() { [ -s "$T/$1" ]; }
-complete() { "$T/complete" --quiet --temperature 0.7 --top-p 0.9 "$@"; }
+tell() { "$T/complete" --quiet --temperature 0.7 --top-p 0.9 "$@"; }
 chat() { "$T/chat" --length 60 --seed 7 "$@" "$MODEL"; }
 
 # ---- they compile, and they are short
@@ -62,52 +62,52 @@ check "hello.c: under 30 lines" [ "$(wc -l <examples/hello.c)" -lt 30 ]
 
 # ---- complete
 
-complete --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/story" 2>"$T/err"
+tell --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/story" 2>"$T/err"
 check "complete: exit status" [ $? -eq 0 ]
 check "complete: --quiet is quiet" [ ! -s "$T/err" ]
 check "complete: begins with the prompt" grep -q '^Once upon a time' "$T/story"
 check "complete: goes on" [ "$(wc -c <"$T/story")" -gt 100 ]
-complete --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/again"
+tell --seed 3 --length 200 "$MODEL" "Once upon a time" >"$T/again"
 check "complete: a seed writes one text" same story again
-complete --seed 4 --length 200 "$MODEL" "Once upon a time" >"$T/other"
+tell --seed 4 --length 200 "$MODEL" "Once upon a time" >"$T/other"
 check "complete: another seed, another text" differ story other
-printf 'Once upon a time' | complete --seed 3 --length 200 "$MODEL" - >"$T/again"
+printf 'Once upon a time' | tell --seed 3 --length 200 "$MODEL" - >"$T/again"
 check "complete: standard input is the same as the argument" same story again
-complete --seed=3 --threads=3 --length=200 -- "$MODEL" "Once upon a time" >"$T/again"
+tell --seed=3 --threads=3 --length=200 -- "$MODEL" "Once upon a time" >"$T/again"
 check "complete: --option=value, three threads: the same text" same story again
-{ printf 'Once upon a time'; complete --no-echo --seed 3 --length 200 "$MODEL" "Once upon a time"; } \
+{ printf 'Once upon a time'; tell --no-echo --seed 3 --length 200 "$MODEL" "Once upon a time"; } \
     >"$T/again"
 check "complete: --no-echo leaves out the prompt alone" same story again
-complete --seed 2 --length 50 --presence 2 --frequency 1 "$MODEL" "Once upon a time" >"$T/again"
-complete --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/fifty"
+tell --seed 2 --length 50 --presence 2 --frequency 1 "$MODEL" "Once upon a time" >"$T/again"
+tell --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/fifty"
 for isa in $("$T/complete" --help | sed -n 's/.*kernels to use: \(.*\) (.*/\1/p' | tr -d ,); do
-    complete --isa "$isa" --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/isa"
+    tell --isa "$isa" --seed 2 --length 50 "$MODEL" "Once upon a time" >"$T/isa"
     check "complete: --isa $isa: the same text" same fifty isa
 done
 check "complete: the penalties do something" differ fifty again
-complete --seed 1 --temperature 0 --length 20 "$MODEL" "The" >"$T/greedy"
-complete --seed 2 --top-k 1 --length 20 "$MODEL" "The" >"$T/again"
+tell --seed 1 --temperature 0 --length 20 "$MODEL" "The" >"$T/greedy"
+tell --seed 2 --top-k 1 --length 20 "$MODEL" "The" >"$T/again"
 check "complete: temperature 0 and top-k 1 are greedy" same greedy again
-complete --seed 1 --length 40 "$MODEL" >"$T/out"
+tell --seed 1 --length 40 "$MODEL" >"$T/out"
 check "complete: no prompt begins a text" text out
-complete --seed 1 --length 40 "$MODEL" "" >"$T/again"
+tell --seed 1 --length 40 "$MODEL" "" >"$T/again"
 check "complete: an empty prompt is the same" same out again
-complete --seed 1 --length 40 "$MODEL" - </dev/null >"$T/again"
+tell --seed 1 --length 40 "$MODEL" - </dev/null >"$T/again"
 check "complete: so is empty standard input" same out again
-complete --seed 1 --length 1000 --no-stop "$MODEL" "The end." >"$T/again"
+tell --seed 1 --length 1000 --no-stop "$MODEL" "The end." >"$T/again"
 check "complete: --no-stop goes on" [ "$(wc -c <"$T/again")" -gt 2000 ]
 
-printf 'a\000b\n' | complete --length 0 "$MODEL" - >"$T/out"
+printf 'a\000b\n' | tell --length 0 "$MODEL" - >"$T/out"
 printf 'a\000b\n' >"$T/expected"
 check "complete: NUL bytes are text, --length 0 writes nothing" same expected out
 printf 'a\377b\342\202c\355\240\200\364\220\200\200d\303\251\342\202' |
-    complete --length 0 "$MODEL" - >"$T/out"
+    tell --length 0 "$MODEL" - >"$T/out"
 r='\357\277\275'
 # shellcheck disable=SC2059
 printf "a${r}b${r}c${r}${r}${r}${r}${r}${r}${r}d\303\251${r}\n" >"$T/expected"
 check "complete: what is no UTF-8 becomes U+FFFD" same expected out
 if command -v iconv >/dev/null; then
-    complete --seed 1 --temperature 3 --top-p 0 --length 300 --no-stop "$MODEL" >"$T/out"
+    tell --seed 1 --temperature 3 --top-p 0 --length 300 --no-stop "$MODEL" >"$T/out"
     check "complete: writes whole characters only" runs iconv -f UTF-8 -t UTF-8 "$T/out"
 else
     echo "skipped: no iconv to check the UTF-8 with"
@@ -117,8 +117,8 @@ while [ $i -lt 150 ]; do
     echo "The dog and the cat went to the $i. "
     i=$((i + 1))
 done >"$T/long"
-complete --seed 1 --length 9 "$MODEL" - <"$T/long" >"$T/out"
-complete --seed 1 --length 9 "$MODEL" "$(cat "$T/long"; echo .)" >"$T/again"
+tell --seed 1 --length 9 "$MODEL" - <"$T/long" >"$T/out"
+tell --seed 1 --length 9 "$MODEL" "$(cat "$T/long"; echo .)" >"$T/again"
 check "complete: a long prompt" [ "$(wc -c <"$T/out")" -gt "$(wc -c <"$T/long")" ]
 check "complete: the prompt counts to its last byte" differ out again
 "$T/complete" --no-stop --length 60000 "$MODEL" 2>"$T/err" | head -c 300 >"$T/out"
@@ -126,7 +126,7 @@ check "complete: its reader leaves" [ "$(wc -c <"$T/out")" -eq 300 ]
 check "complete: and it ends, and says so" grep -q '^complete: standard output: ' "$T/err"
 check "complete: at once" [ "$(grep -c 'wrote 60000' "$T/err")" -eq 0 ]
 if [ -w /dev/full ]; then
-    complete "$MODEL" "The" >/dev/full 2>"$T/err"
+    tell "$MODEL" "The" >/dev/full 2>"$T/err"
     check "complete: a full disk is an error" [ $? -eq 1 ]
     check "complete: and is said" grep -q '^complete: standard output: ' "$T/err"
 fi
@@ -138,7 +138,8 @@ for bad in temperature=x temperature=-1 temperature= top-p=1.5 top-p=nan top-k=1
     presence=1e9 frequency=abc decay=2 seed=-1 seed=18446744073709551616 seed=1x length=-1 \
     length=99999999999 threads=0 threads=257 isa=abacus; do
     check "complete: --$bad is refused" \
-        fails 2 "^complete: --${bad%%=*}: expected .*\"${bad#*=}\"" "$T/complete" "--$bad" "$MODEL" a
+        fails 2 "^complete: --${bad%%=*}: expected .*\"${bad#*=}\"" \
+        "$T/complete" "--$bad" "$MODEL" a
 done
 check "complete: no arguments" fails 2 "expected a model file" "$T/complete"
 check "complete: an unknown option" fails 2 "no such option: --tempo" "$T/complete" --tempo 1
@@ -174,7 +175,7 @@ fi
 check "hello: runs" runs "$T/hello" "$MODEL"
 check "hello: the same text as complete" same story out
 check "hello: no such file" fails 1 "$T/none" "$T/hello" "$T/none"
-complete --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/forty"
+tell --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/forty"
 check "arena: runs" runs "$T/arena" "$MODEL"
 check "arena: the same text as complete" same forty out
 check "arena: nothing asked for while writing" grep -q '^ *0 bytes  asked for while' "$T/err"
@@ -190,7 +191,7 @@ check "arena: too small for the file" fails 1 "ARENA_BYTES" "$T/small" "$MODEL"
 
 check "batch: runs" runs "$T/batch" --length 40 --seed 1 "$MODEL"
 check "batch: equal to one by one" grep -q 'in 8 texts: .*equal to the bit' "$T/err"
-complete --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/expected"
+tell --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/expected"
 echo >>"$T/expected"
 head -n "$(wc -l <"$T/expected")" "$T/out" >"$T/first"
 check "batch: the first story is the one complete writes" same expected first
@@ -212,7 +213,7 @@ check "prefix: the same as reading again" grep -q '^3 continuations .*same to th
 cp "$T/out" "$T/expected"
 for i in 1 2 3; do
     printf '%d. ...' $i
-    complete --no-echo --seed $i --length 30 "$MODEL" - <"$T/fox"
+    tell --no-echo --seed $i --length 30 "$MODEL" - <"$T/fox"
 done >"$T/again"
 check "prefix: each is the one complete writes" same expected again
 "$T/prefix" --count 3 --length 30 "$MODEL" - <"$T/fox" >"$T/out" 2>"$T/err"
@@ -239,8 +240,8 @@ User: Why?
 
 Assistant:")
 printf '%s\n%s\n' "$first" "$second" | sed 's/^ //; /^$/d' >"$T/expected"
-printf 'Tell me about the fox.\nWhy?\n' | "$T/chat" --temperature 0 --presence 0 --frequency 0 --length 20 "$MODEL" \
-    >"$T/out"
+printf 'Tell me about the fox.\nWhy?\n' |
+    "$T/chat" --temperature 0 --presence 0 --frequency 0 --length 20 "$MODEL" >"$T/out"
 check "chat: answers as complete does after the same transcript" same expected out
 {
     printf 'Hello.\n' | chat --session "$T/s"
@@ -251,7 +252,8 @@ check "chat: a session goes on as if unbroken" same unbroken again
 printf 'Hello.\n/save %s\nWhat?\n/reset\n/load %s\nTell me of the fox.\nAnd then?' "$T/k" "$T/k" |
     chat >"$T/all"
 printf 'Hello.\nWhat?\n' | chat >"$T/what"
-{ cat "$T/what"; tail -n "+$(($(printf 'Hello.\n' | chat | wc -l) + 1))" "$T/unbroken"; } >"$T/again"
+lines=$(printf 'Hello.\n' | chat | wc -l)
+{ cat "$T/what"; tail -n "+$((lines + 1))" "$T/unbroken"; } >"$T/again"
 check "chat: /load goes on from /save" same all again
 printf '\n  \n/quit\nHello.\n' | chat >"$T/out"
 check "chat: empty lines and /quit say nothing" [ ! -s "$T/out" ]

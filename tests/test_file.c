@@ -15,6 +15,7 @@ static void check_harmless(rwkv_model *model, const char *what, long where)
     rwkv_info info = rwkv_model_info(model);
     rwkv_state *state = rwkv_state_new(model);
     int tokens[sizeof text], n, i, length;
+    volatile char touched = 0; /* the last byte, for sanitizers to see */
     CHECK(rwkv_eval(info.n_vocab - 1, state) != NULL);
     CHECK(rwkv_eval(0, state) != NULL);
     n = rwkv_tokenize(model, text, sizeof text, tokens, (int)sizeof text);
@@ -25,9 +26,10 @@ static void check_harmless(rwkv_model *model, const char *what, long where)
     }
     for (i = 0; i < info.n_vocab; i++) {
         const char *bytes = rwkv_token_bytes(model, i, &length);
-        if (bytes && length > 0) CHECK_MSG(bytes[length - 1] <= 127, "%s", what); /* touch it */
+        if (bytes && length > 0) touched = bytes[length - 1];
         CHECK(length >= 0);
     }
+    (void)touched;
     rwkv_state_free(state);
 }
 
@@ -69,7 +71,8 @@ static const lie lies[] = {
     {AT_FILE_BYTES, 8, "file_bytes", ~(uint64_t)0, 1},
     {AT_VOCAB_BYTES, 8, NULL, 0, 0}, {AT_VOCAB_BYTES, 8, NULL, 1, 0},
     {AT_VOCAB_BYTES, 8, NULL, 63, 0}, {AT_VOCAB_BYTES, 8, NULL, 64, 0},
-    {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 32, 0}, {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 63, 0},
+    {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 32, 0},
+    {AT_VOCAB_BYTES, 8, NULL, (uint64_t)1 << 63, 0},
     {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)63, 0}, {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)0, 0},
     {AT_EPS, 4, "norm_eps", 0x7FC00000, 1}, {AT_EPS, 4, "norm_eps", 0x7F800000, 1},
     {AT_EPS, 4, "norm_eps", 0xFF800000u, 1}, {AT_EPS, 4, "norm_eps", 0xBF800000u, 1},
@@ -639,7 +642,7 @@ static void vocabulary_lies(void)
         check_vocabulary_refused(&m, 16 + 4 * i, 0xFFFFFFFFu, "offset");
         check_vocabulary_refused(&m, 16 + 4 * i, bytes + 1, "offset");
         if (m.vocab.offset[i - 1] > 0) {
-            check_vocabulary_refused(&m, 16 + 4 * i, m.vocab.offset[i - 1] - 1, "descending offset");
+            check_vocabulary_refused(&m, 16 + 4 * i, m.vocab.offset[i - 1] - 1, "descending");
         }
     }
     for (i = 0; i < n_cells; i += 61) {

@@ -39,16 +39,16 @@ static double get_double(const uint8_t *p)
 static double check_row(const float *logits, const uint8_t *expected, int V, double tolerance,
                         const char *what, int t)
 {
-    double far = 0;
+    double gap = 0;
     int i;
     for (i = 0; i < V; i++) {
         double should = get_double(expected + 8 * ((size_t)t * (size_t)V + (size_t)i));
         double off = fabs((double)logits[i] - should);
         CHECK_MSG(off <= tolerance, "%s: token %d logit %d is %.9g, expected %.9g", what, t, i,
                   (double)logits[i], should);
-        far = off > far ? off : far;
+        gap = off > gap ? off : gap;
     }
-    return far;
+    return gap;
 }
 
 static void check_fixture(const char *name, double tolerance)
@@ -57,7 +57,7 @@ static void check_fixture(const char *name, double tolerance)
     uint8_t *data = fixture(name, "rwkv", &size), *list = fixture(name, "tokens", &bytes);
     uint8_t *expected = fixture(name, "logits", &logits_bytes);
     const char *isa;
-    double far = 0;
+    double gap = 0;
     int i, t, n = (int)(bytes / 4), tokens[64];
     for (t = 0; list && t < n && t < 64; t++) tokens[t] = (int)get32(list + 4 * t);
     for (i = 0; data && list && expected && (isa = rwkv_isa_available(i)) != NULL; i++) {
@@ -72,7 +72,7 @@ static void check_fixture(const char *name, double tolerance)
         for (t = 0; t < n; t++) {
             const float *logits = rwkv_eval(tokens[t], state);
             if (!CHECK(logits != NULL)) break;
-            far = fmax(far, check_row(logits, expected, V, tolerance, isa, t));
+            gap = fmax(gap, check_row(logits, expected, V, tolerance, isa, t));
         }
         all = (float *)test_alloc(sizeof *all * (size_t)n * (size_t)V);
         rwkv_state_reset(state);
@@ -82,7 +82,7 @@ static void check_fixture(const char *name, double tolerance)
         rwkv_state_free(state);
         rwkv_free(model);
     }
-    if (test.verbose) printf("%s: farthest %.3g\n", name, far);
+    if (test.verbose) printf("%s: farthest %.3g\n", name, gap);
     free(data);
     free(list);
     free(expected);
@@ -102,7 +102,7 @@ static void own_reference(void)
         model_image m;
         ref_model ref;
         ref_state state;
-        double far = 0;
+        double gap = 0;
         if (!data || !list || !expected) return;
         m = image_of(data, size);
         ref = ref_from_image(&m);
@@ -110,10 +110,10 @@ static void own_reference(void)
         for (t = 0; t < (int)(bytes / 4); t++) {
             ref_eval(&ref, (int)get32(list + 4 * t), &state);
             for (i = 0; i < m.s.V; i++) {
-                far = fmax(far, fabs(state.logits[i] - get_double(expected + 8 * (t * m.s.V + i))));
+                gap = fmax(gap, fabs(state.logits[i] - get_double(expected + 8 * (t * m.s.V + i))));
             }
         }
-        CHECK_MSG(far < 1e-10, "%s: off by %.3g", names[k], far);
+        CHECK_MSG(gap < 1e-10, "%s: off by %.3g", names[k], gap);
         ref_state_free(&state);
         ref_model_free(&ref);
         free(data);

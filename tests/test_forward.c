@@ -127,7 +127,9 @@ static void check_batches(const rwkv_model *model, const truth *t, int chunk)
         for (round = 0; round < 2; round++) {
             for (i = 0; i < n; i++) tokens[i] = t->tokens[position[i]++];
             CHECK_INT(rwkv_eval_batch(tokens, state, n), RWKV_OK);
-            for (i = 0; i < n; i++) check_state(state[i], t, position[i], "eval_batch, chunk", chunk);
+            for (i = 0; i < n; i++) {
+                check_state(state[i], t, position[i], "eval_batch, chunk", chunk);
+            }
         }
     }
     CHECK_INT(rwkv_eval_batch(tokens, state, 0), RWKV_OK);
@@ -202,6 +204,8 @@ static void check_long(rwkv_type type)
         for (c = 0; c < (i == 0 ? 1 : 6); c++) {
             rwkv_model *other;
             o.chunk = some_chunks[c];
+            o.n_threads = c % 2 ? 5 : 1;
+            o.parallel.run = run_backwards;
             other = load_image(&m, &o);
             state = rwkv_state_new(other);
             for (k = 0; k < 12; k++) {
@@ -228,6 +232,59 @@ static void check_long(rwkv_type type)
 static void long_f32_is_one_result(void) { check_long(RWKV_TYPE_F32); }
 static void long_f16_is_one_result(void) { check_long(RWKV_TYPE_F16); }
 static void long_bf16_is_one_result(void) { check_long(RWKV_TYPE_BF16); }
+
+/* The definition of the arithmetic, as checksums: of the model's bytes, and of the
+ * logits and the state after 30 tokens. They are the same for every compiler, isa,
+ * thread and machine; if the arithmetic is changed on purpose, change them.   */
+static void one_result_on_every_machine(void)
+{
+    static const struct { shape s; uint32_t model; uint64_t result; } known[] = {
+        {{61, 20, 24, 33, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1},
+         0xF3F4E361u, 0xF4C03FA15B04756Bu},
+        {{77, 300, 513, 700, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 2},
+         0xCA4BDFFCu, 0x39A13B2930F23148u},
+        {{130, 257, 90, 1100, 1, RWKV_TYPE_F16, TOKENIZER_NONE, KEYS, 3},
+         0xAF9A5707u, 0x3854EA91588A6A3Au},
+        {{50, 64, 64, 256, 3, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 4},
+         0x5AF4494Du, 0x1B25373A26F5E333u},
+    };
+    int i, tokens[30];
+    size_t k, bytes;
+    const char *isa;
+    for (k = 0; k < sizeof known / sizeof *known; k++) {
+        model_image m = model_image_new(&known[k].s);
+        uint32_t crc = get32(m.data + AT_DATA_CRC);
+        random_tokens(k, known[k].s.V, tokens, 30);
+        CHECK_MSG(crc == known[k].model, "model %lu has checksum 0x%08lX", (unsigned long)k,
+                  (unsigned long)crc);
+        for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+            rwkv_options o = options_isa(isa);
+            rwkv_model *model = load_image(&m, &o);
+            rwkv_state *state = rwkv_state_new(model);
+            uint64_t result = 0;
+            uint8_t *state_bytes;
+            int t, j;
+            for (t = 0; t < 30; t++) {
+                const float *logits = rwkv_eval(tokens[t], state);
+                for (j = 0; logits && j < known[k].s.V; j++) {
+                    uint8_t number[4];
+                    put32(number, float_bits(logits[j]));
+                    result = hash_bytes(result, number, 4);
+                }
+            }
+            state_bytes = saved(state, &bytes);
+            j = known[k].s.L * (2 * known[k].s.D + 3 * known[k].s.A) + known[k].s.D;
+            result = hash_bytes(result, state_bytes + bytes - 4 * (size_t)j, 4 * (size_t)j);
+            CHECK_MSG(result == known[k].result, "%s: model %lu gives 0x%08lX%08lX", isa,
+                      (unsigned long)k, (unsigned long)(result >> 32),
+                      (unsigned long)(result & 0xFFFFFFFFu));
+            free(state_bytes);
+            rwkv_state_free(state);
+            rwkv_free(model);
+        }
+        model_image_free(&m);
+    }
+}
 
 /* ---- errors ------------------------------------------------------------- */
 
@@ -387,6 +444,7 @@ int main(int argc, char **argv)
     RUN(long_f32_is_one_result);
     RUN(long_f16_is_one_result);
     RUN(long_bf16_is_one_result);
+    RUN(one_result_on_every_machine);
     RUN(bad_token_alone);
     RUN(bad_token_in_a_sequence);
     RUN(bad_arguments);

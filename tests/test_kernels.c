@@ -93,6 +93,90 @@ static void width_513(void) { check_shape(129, 513, 300, 515, 1); }
 /* A wide ffn: the longest sums of a real model.                              */
 static void long_columns(void) { check_shape(19, 40, 2049, 4100, 1); }
 
+/* A model whose logits are fma(a, b, c): hidden is (1, b), the rows of the head are
+ * (c, a).                                                                    */
+enum { N_FMA = 64 };
+
+typedef struct fma_case {
+    float a, c;
+    float expected;
+} fma_case;
+
+static void check_fma(const fma_case *cases, float b)
+{
+    shape s = {N_FMA, 2, 1, 1, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1};
+    model_image m = model_image_new(&s);
+    const char *isa;
+    int i, r;
+    image_fill(&m, LN_OUT_WEIGHT, 0, 0);
+    image_set(&m, LN_OUT_BIAS, 0, 0, 0, 1);
+    image_set(&m, LN_OUT_BIAS, 0, 0, 1, b);
+    for (r = 0; r < N_FMA; r++) {
+        image_set(&m, HEAD, 0, r, 0, cases[r].c);
+        image_set(&m, HEAD, 0, r, 1, cases[r].a);
+    }
+    image_fix(&m);
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(&m, &o);
+        rwkv_state *state = rwkv_state_new(model);
+        const float *logits = rwkv_eval(0, state);
+        for (r = 0; r < N_FMA && logits; r++) {
+            CHECK_MSG(logits[r] == cases[r].expected, "%s fma(%.9g, %.9g, %.9g) is %.9g, not %.9g",
+                      isa, (double)cases[r].a, (double)b, (double)cases[r].c, (double)logits[r],
+                      (double)cases[r].expected);
+        }
+        rwkv_state_free(state);
+        rwkv_free(model);
+    }
+    model_image_free(&m);
+}
+
+/* What is left of a product when its rounded value is taken away: 0 if the product
+ * was rounded before the sum. Exact in double.                               */
+static void products_are_fused(void)
+{
+    fma_case cases[N_FMA];
+    uint64_t seed = 1;
+    int i, round;
+    for (round = 0; round < 20; round++) {
+        float b = (float)random_uniform(&seed, -2, 2);
+        for (i = 0; i < N_FMA; i++) {
+            double product;
+            cases[i].a = (float)random_uniform(&seed, -2, 2);
+            product = (double)cases[i].a * (double)b;
+            cases[i].c = -(float)product;
+            cases[i].expected = (float)(product + (double)cases[i].c);
+        }
+        check_fma(cases, b);
+    }
+}
+
+/* Sums so near the middle of two floats that only the last bits of the product, far
+ * below a double's, decide. a b = 1 + 2^-36 or 1 - 2^-36, in units of half the last
+ * place of c; rounding to double first makes a tie of it.                    */
+static void sums_are_rounded_once(void)
+{
+    const double half = ldexp(1, -24);
+    fma_case cases[N_FMA];
+    int i;
+    /* (1 + 2^-12)(1 - 2^-12 + 2^-24) = 1 + 2^-36: above the middle, away from even */
+    for (i = 0; i < N_FMA; i++) {
+        double scale = ldexp(i & 1 ? -1 : 1, i / 2 - 16);
+        cases[i].a = (float)((1 + ldexp(1, -12)) * half * scale);
+        cases[i].c = (float)scale;
+        cases[i].expected = (float)((1 + 2 * half) * scale);
+    }
+    check_fma(cases, (float)(1 - ldexp(1, -12) + ldexp(1, -24)));
+    /* (1 + 2^-23)(1 - 2^-23) = 1 - 2^-46: below the middle, which is up to even    */
+    for (i = 0; i < N_FMA; i++) {
+        double scale = ldexp(i & 1 ? -1 : 1, i / 2 - 16);
+        cases[i].a = (float)((1 + 2 * half) * half * scale);
+        cases[i].c = cases[i].expected = (float)((1 + 2 * half) * scale);
+    }
+    check_fma(cases, (float)(1 - 2 * half));
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
@@ -108,5 +192,7 @@ int main(int argc, char **argv)
     RUN(width_300);
     RUN(width_513);
     RUN(long_columns);
+    RUN(products_are_fused);
+    RUN(sums_are_rounded_once);
     return test_end();
 }

@@ -30,7 +30,8 @@ static const char *find_folders(void)
     void *memory;
     size_t size;
     uint8_t *data;
-    snprintf(reference_folder, sizeof reference_folder, "%s", folder ? folder : "../shared/reference");
+    if (!folder) folder = "../shared/reference";
+    snprintf(reference_folder, sizeof reference_folder, "%s", folder);
     data = read_file(reference_path(path, "logits/manifest", ".json"), &size, &memory);
     if (!data) return "no reference folder (RWKV_REFERENCE, or ../shared/reference)";
     manifest = (char *)test_alloc(size + 1);
@@ -151,8 +152,9 @@ static void check_numbers(const reference_case *c, const float *x, size_t offset
     int i;
     for (i = 0; i < n; i++) {
         double should = double_at(c, offset, (size_t)l * (size_t)n + (size_t)i);
-        CHECK_MSG(fabs((double)x[i] - should) <= tolerance, "%s: layer %d %s[%d] is %.9g, expected %.9g",
-                  c->name, l, what, i, (double)x[i], should);
+        CHECK_MSG(fabs((double)x[i] - should) <= tolerance,
+                  "%s: layer %d %s[%d] is %.9g, expected %.9g", c->name, l, what, i, (double)x[i],
+                  should);
     }
 }
 
@@ -269,7 +271,7 @@ static void check_own_reference(const char *text)
     model_image m;
     ref_model ref;
     ref_state state;
-    double far = 0;
+    double gap = 0;
     int t, row = 0, i;
     snprintf(path, sizeof path, "%s/%s.rwkv", getenv("RWKV_TEST_MODELS"), c.name);
     m = image_from_file(path);
@@ -281,12 +283,12 @@ static void check_own_reference(const char *text)
             if (int_at(&c, c.positions, row) != t) continue;
             for (i = 0; i < c.s.V; i++) {
                 double should = double_at(&c, c.logits, (size_t)row * (size_t)c.s.V + (size_t)i);
-                far = fmax(far, fabs(state.logits[i] - should));
+                gap = fmax(gap, fabs(state.logits[i] - should));
             }
             row++;
         }
-        CHECK_MSG(far < 1e-6, "%s: off by %.3g", c.name, far);
-        if (test.verbose) printf("%s: ref.h is off by %.3g\n", c.name, far);
+        CHECK_MSG(gap < 1e-6, "%s: off by %.3g", c.name, gap);
+        if (test.verbose) printf("%s: ref.h is off by %.3g\n", c.name, gap);
         ref_state_free(&state);
         ref_model_free(&ref);
         model_image_free(&m);
@@ -314,7 +316,8 @@ static void rwkv_cpp_expects(void)
     const char *isa;
     int i, j;
     if (missing) SKIP(missing);
-    data = read_file(reference_path(path, "rwkv.cpp/expected-logits-4v0-660K", ".bin"), &size, &memory);
+    reference_path(path, "rwkv.cpp/expected-logits-4v0-660K", ".bin");
+    data = read_file(path, &size, &memory);
     if (!CHECK_MSG(data && size == 1024, "%s", path)) return;
     for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
         rwkv_error error;

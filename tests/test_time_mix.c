@@ -84,12 +84,16 @@ static void each_tensor_counts(void)
     for (i = 0; i < sizeof roles / sizeof *roles; i++) {
         for (l = 0; l < plain.L; l++) {
             model_image m = model_image_new(&plain), old = model_image_new(&plain);
-            rwkv_model *model = load_image(&m, NULL), *before = load_image(&old, NULL);
-            rwkv_state *state = rwkv_state_new(model), *was = rwkv_state_new(before);
+            rwkv_model *model, *before;
+            rwkv_state *state, *was;
             tensor t = tensor_find(&plain, roles[i], l);
             image_set(&m, roles[i], l, t.R - 1, t.K - 1, roles[i] == ATT_W ? -0.7f : 0.9f);
             image_fix(&m);
             check_image(&m, tokens, 8, within(2e-5));
+            model = load_image(&m, NULL);
+            before = load_image(&old, NULL);
+            state = rwkv_state_new(model);
+            was = rwkv_state_new(before);
             CHECK(rwkv_eval_sequence(tokens, 8, state) != NULL);
             CHECK(rwkv_eval_sequence(tokens, 8, was) != NULL);
             CHECK_MSG(memcmp(rwkv_logits(state), rwkv_logits(was), sizeof(float) * 61) != 0,
@@ -130,6 +134,50 @@ static void first_token(void)
         }
         model_image_free(&m);
     }
+}
+
+/* exp itself, seen through the recurrence: with keys and values of 0 and no decay
+ * a' = exp(p) a, so a = 1 and p = x leave exp(x) in a. Each must be next to the true
+ * value, or 0 where that is below the normal floats.                          */
+static void exponential(void)
+{
+    enum { WIDTH = 1024, ROUNDS = 60 };
+    shape s = {2, 1, WIDTH, 1, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1};
+    model_image m = model_image_new(&s);
+    const char *isa;
+    int i, j, round;
+    image_fill(&m, ATT_KEY, 0, 0);
+    image_fill(&m, ATT_VALUE, 0, 0);
+    image_fill(&m, ATT_W, 0, -1e-37f);
+    image_fix(&m);
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(&m, &o);
+        rwkv_state *state = rwkv_state_new(model);
+        float *a = rwkv_state_view(state, RWKV_PART_ATT_A, 0, NULL);
+        float *b = rwkv_state_view(state, RWKV_PART_ATT_B, 0, NULL);
+        float *p = rwkv_state_view(state, RWKV_PART_ATT_P, 0, NULL), x[WIDTH];
+        uint64_t seed = 3;
+        for (round = 0; round < ROUNDS; round++) {
+            double widest = round % 3 == 0 ? -90 : round % 3 == 1 ? -3 : -0.01;
+            for (j = 0; j < WIDTH; j++) {
+                x[j] = p[j] = (float)random_uniform(&seed, widest, 0);
+                a[j] = 1;
+                b[j] = 1;
+            }
+            CHECK(rwkv_eval(0, state) != NULL);
+            for (j = 0; j < WIDTH; j++) {
+                double should = exp((double)x[j]), ulp = ldexp(1, ilogb(should) - 23);
+                int good = fabs((double)a[j] - should) < ulp && p[j] == 0;
+                if (should < 1.1754945e-38) good = a[j] == 0 || should > 1.1754940e-38;
+                CHECK_MSG(good, "%s exp(%.9g) is %.9g, expected %.9g", isa, (double)x[j],
+                          (double)a[j], should);
+            }
+        }
+        rwkv_state_free(state);
+        rwkv_free(model);
+    }
+    model_image_free(&m);
 }
 
 /* Keys so large that only finiteness can be asked for.                       */
@@ -175,6 +223,7 @@ int main(int argc, char **argv)
     RUN(shift_at_its_ends);
     RUN(each_tensor_counts);
     RUN(first_token);
+    RUN(exponential);
     RUN(enormous_keys_stay_finite);
     return test_end();
 }
