@@ -45,7 +45,7 @@ $B/bench: tests/bench.c rwkv.h $(wildcard tests/*.h)
 
 demo: $B/complete
 	@echo
-	@$B/complete --length 260 --seed 7 examples/story.rwkv 'Once upon a time'
+	@$B/complete --length 340 --temperature 0.6 --seed 34 examples/story.rwkv 'Once upon a time'
 
 test:
 	@$(MAKE) --no-print-directory -j2 $(TESTS)

@@ -2414,21 +2414,71 @@ static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
     }
 }
 
+/* What a step of a layer does to every channel of every row.                 */
+typedef enum rwkv__op {
+    RWKV__OP_ADD,         /* x += o                                              */
+    RWKV__OP_RELU_SQUARE, /* k = max(k, 0)^2                                     */
+    RWKV__OP_GATE         /* x += sigmoid(r) o, r being where xv was             */
+} rwkv__op;
+
 /* One step of a layer on all rows, to be split over threads.                 */
 typedef struct rwkv__step {
     const rwkv__pass *pass;
-    int               layer, part; /* part: of the state, for the token shift      */
-    int               id;          /* the first of the tensors it uses             */
-    float            *y[3];
+    int               layer;
+    rwkv__op          op;
+    int               id;   /* of a norm or mix: the first of the tensors it uses   */
+    int               part; /* of a mix: where the row before the first one is      */
+    float *const     *y;    /* of a mix: the n_y results                            */
     int               n_y;
 } rwkv__step;
 
+static rwkv__step rwkv__step_of(const rwkv__pass *pass, int layer)
+{
+    rwkv__step step;
+    memset(&step, 0, sizeof step);
+    step.pass = pass;
+    step.layer = layer;
+    return step;
+}
+
+/* n units of work on T rows of so many columns.                              */
 static void rwkv__run_step(const rwkv__step *step, rwkv__work work, size_t n, size_t grain,
                            size_t columns)
 {
     const rwkv_model *m = step->pass->m;
     rwkv__split(&m->parallel, m->n_threads, work, step, n, grain,
                 16.0 * (double)step->pass->T * (double)columns);
+}
+
+static void rwkv__op_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__step    *step = (const rwkv__step *)context;
+    const rwkv__pass    *pass = step->pass;
+    const rwkv__kernels *kernels = &pass->m->kernels;
+    const size_t         columns = rwkv__round16(step->op == RWKV__OP_RELU_SQUARE
+                                                     ? rwkv__F(pass->m)
+                                                     : rwkv__D(pass->m));
+    size_t               t, c;
+    for (t = begin; t < end; t++)
+        for (c = 0; c < columns; c += RWKV__BLOCK) {
+            const size_t at = rwkv__at(pass->T, t, c), n = rwkv__min(RWKV__BLOCK, columns - c);
+            switch (step->op) {
+            case RWKV__OP_ADD:         kernels->add(pass->x + at, pass->o + at, n); break;
+            case RWKV__OP_RELU_SQUARE: kernels->relu_square(pass->k + at, n); break;
+            case RWKV__OP_GATE:
+                kernels->gate(pass->x + at, pass->xv + at, pass->o + at, n);
+                break;
+            }
+        }
+    (void)part;
+}
+
+static void rwkv__each(const rwkv__pass *pass, rwkv__op op)
+{
+    rwkv__step step = rwkv__step_of(pass, 0);
+    step.op = op;
+    rwkv__run_step(&step, rwkv__op_rows, pass->T, 1,
+                   op == RWKV__OP_RELU_SQUARE ? rwkv__F(pass->m) : rwkv__D(pass->m));
 }
 
 static void rwkv__norm_rows(const void *context, size_t begin, size_t end, int part)
@@ -2448,10 +2498,7 @@ static void rwkv__norm_rows(const void *context, size_t begin, size_t end, int p
 /* xx = layer norm of x, with the weight `id` and the bias that follows it.   */
 static void rwkv__norm(const rwkv__pass *pass, int id, int layer)
 {
-    rwkv__step step;
-    memset(&step, 0, sizeof step);
-    step.pass = pass;
-    step.layer = layer;
+    rwkv__step step = rwkv__step_of(pass, layer);
     step.id = id;
     rwkv__run_step(&step, rwkv__norm_rows, pass->T, 1, rwkv__D(pass->m));
 }
@@ -2480,13 +2527,10 @@ static void rwkv__mix_rows(const void *context, size_t begin, size_t end, int pa
  * a state is in the state (`part`). The mu are n tensors from `id` on.       */
 static void rwkv__mix(const rwkv__pass *pass, int id, int part, int layer, float *const *y, int n)
 {
-    rwkv__step step;
-    memset(&step, 0, sizeof step);
-    step.pass = pass;
-    step.layer = layer;
-    step.part = part;
+    rwkv__step step = rwkv__step_of(pass, layer);
     step.id = id;
-    memcpy(step.y, y, (size_t)n * sizeof *y);
+    step.part = part;
+    step.y = y;
     step.n_y = n;
     rwkv__run_step(&step, rwkv__mix_rows, pass->T, 1, rwkv__D(pass->m));
 }
@@ -2607,28 +2651,12 @@ static void rwkv__wkv_channels(const void *context, size_t begin, size_t end, in
     (void)part;
 }
 
-static void rwkv__add_rows(const void *context, size_t begin, size_t end, int part)
-{
-    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
-    const size_t      D16 = rwkv__round16(rwkv__D(pass->m));
-    size_t            t, c;
-    for (t = begin; t < end; t++)
-        for (c = 0; c < D16; c += RWKV__BLOCK)
-            pass->m->kernels.add(pass->x + rwkv__at(pass->T, t, c),
-                                 pass->o + rwkv__at(pass->T, t, c),
-                                 rwkv__min(RWKV__BLOCK, D16 - c));
-    (void)part;
-}
-
 static void rwkv__time_mix(const rwkv__pass *pass, int l)
 {
     rwkv_state *const state = rwkv__row_state(pass, 0);
     float *const      mixed[3] = {pass->xr, pass->xk, pass->xv};
+    const rwkv__step  step = rwkv__step_of(pass, l);
     rwkv__matmul      rkv[3], output;
-    rwkv__step        step;
-    memset(&step, 0, sizeof step);
-    step.pass = pass;
-    step.layer = l;
 
     rwkv__norm(pass, RWKV__LN1_W, l);
     rwkv__mix(pass, RWKV__ATT_MIX_R, RWKV_PART_ATT_X, l, mixed, 3);
@@ -2645,7 +2673,7 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
 
     output = rwkv__product(pass, RWKV__ATT_OUTPUT, l, pass->r, pass->o); /* (17)   */
     rwkv__multiply(state, &output, 1, pass->T);
-    rwkv__run_step(&step, rwkv__add_rows, pass->T, 1, rwkv__D(pass->m));
+    rwkv__each(pass, RWKV__OP_ADD);
 }
 
 /* ============================================================================
@@ -2657,42 +2685,12 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
  *
  * x_t is the layer's input after ln2; o'_t is added to the residual stream.
  * ========================================================================== */
-static void rwkv__relu_square_rows(const void *context, size_t begin, size_t end, int part)
-{
-    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
-    const size_t      F16 = rwkv__round16(rwkv__F(pass->m));
-    size_t            t, c;
-    for (t = begin; t < end; t++)
-        for (c = 0; c < F16; c += RWKV__BLOCK)
-            pass->m->kernels.relu_square(pass->k + rwkv__at(pass->T, t, c),
-                                         rwkv__min(RWKV__BLOCK, F16 - c));
-    (void)part;
-}
-
-static void rwkv__gate_rows(const void *context, size_t begin, size_t end, int part)
-{
-    const rwkv__pass *pass = ((const rwkv__step *)context)->pass;
-    const size_t      D16 = rwkv__round16(rwkv__D(pass->m));
-    size_t            t, c;
-    for (t = begin; t < end; t++)
-        for (c = 0; c < D16; c += RWKV__BLOCK) {
-            const size_t at = rwkv__at(pass->T, t, c);
-            pass->m->kernels.gate(pass->x + at, pass->xv + at, pass->o + at,
-                                  rwkv__min(RWKV__BLOCK, D16 - c));
-        }
-    (void)part;
-}
-
 static void rwkv__channel_mix(const rwkv__pass *pass, int l)
 {
     rwkv_state *const state = rwkv__row_state(pass, 0);
     float *const      r = pass->xv; /* not used by this layer, and of the right size */
     float *const      mixed[2] = {pass->xr, pass->xk};
     rwkv__matmul      rk[2], value;
-    rwkv__step        step;
-    memset(&step, 0, sizeof step);
-    step.pass = pass;
-    step.layer = l;
 
     rwkv__norm(pass, RWKV__LN2_W, l);
     rwkv__mix(pass, RWKV__FFN_MIX_R, RWKV_PART_FFN_X, l, mixed, 2);
@@ -2702,10 +2700,10 @@ static void rwkv__channel_mix(const rwkv__pass *pass, int l)
     rk[1] = rwkv__product(pass, RWKV__FFN_K, l, pass->xk, pass->k); /* (15)        */
     rwkv__multiply(state, rk, 2, pass->T);
 
-    rwkv__run_step(&step, rwkv__relu_square_rows, pass->T, 1, rwkv__F(pass->m)); /* (18) */
+    rwkv__each(pass, RWKV__OP_RELU_SQUARE);                         /* (18)        */
     value = rwkv__product(pass, RWKV__FFN_V, l, pass->k, pass->o);
     rwkv__multiply(state, &value, 1, pass->T);
-    rwkv__run_step(&step, rwkv__gate_rows, pass->T, 1, rwkv__D(pass->m));
+    rwkv__each(pass, RWKV__OP_GATE);
 }
 
 /* ============================================================================

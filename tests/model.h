@@ -75,6 +75,14 @@ static inline uint64_t get64(const uint8_t *p)
     return get32(p) | (uint64_t)get32(p + 4) << 32;
 }
 
+static inline double get_double(const uint8_t *p)
+{
+    uint64_t u = get64(p);
+    double x;
+    memcpy(&x, &u, 8);
+    return x;
+}
+
 static inline uint32_t float_bits(float x)
 {
     uint32_t u;

@@ -95,17 +95,6 @@ static inline void test_skip(const char *why)
     test.skipped = 1;
 }
 
-static inline int test_same_text(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-/* Both are the same bits, or one of them is within `tolerance` of the other. */
-static inline int test_near(double a, double b, double tolerance)
-{
-    return a == b || fabs(a - b) <= tolerance; /* false for NaN */
-}
-
 #define RUN(function) test_run(#function, function)
 #define SKIP(why) do { test_skip(why); return; } while (0)
 
@@ -115,8 +104,6 @@ static inline int test_near(double a, double b, double tolerance)
     test_check(!!(condition), __FILE__, __LINE__, "not true: %s: " format, #condition, __VA_ARGS__)
 #define CHECK_INT(a, b) test_check_int((long long)(a), (long long)(b), __FILE__, __LINE__, #a, #b)
 #define CHECK_STR(a, b) test_check_str((a), (b), __FILE__, __LINE__, #a)
-#define CHECK_NEAR(a, b, tolerance) \
-    test_check_near((double)(a), (double)(b), (tolerance), __FILE__, __LINE__, #a)
 #define CHECK_SAME(a, b, bytes) test_check_same((a), (b), (bytes), __FILE__, __LINE__, #a " == " #b)
 
 static inline int test_check_int(long long a, long long b, const char *file, int line,
@@ -128,16 +115,8 @@ static inline int test_check_int(long long a, long long b, const char *file, int
 static inline int test_check_str(const char *a, const char *b, const char *file, int line,
                                  const char *text)
 {
-    return test_check(test_same_text(a, b), file, line, "%s is \"%s\", expected \"%s\"", text,
-                      a ? a : "(null)", b ? b : "(null)");
-}
-
-static inline int test_check_near(double a, double b, double tolerance, const char *file, int line,
-                                  const char *text)
-{
-    return test_check(test_near(a, b, tolerance), file, line,
-                      "%s is %.9g, expected %.9g, differs by %.3g, allowed %.3g", text, a, b, a - b,
-                      tolerance);
+    return test_check(a && b ? strcmp(a, b) == 0 : a == b, file, line,
+                      "%s is \"%s\", expected \"%s\"", text, a ? a : "(null)", b ? b : "(null)");
 }
 
 /* Bit for bit. Names the first byte that differs.                            */

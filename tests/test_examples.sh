@@ -274,5 +274,16 @@ check "chat: a session that cannot be kept" fails 1 "/none/s: " chat --session "
 check "chat: no model" fails 2 "expected a model file" "$T/chat"
 check "chat: --help" runs "$T/chat" --help
 
+# ---- the program of the README: examples/hello.c, in a folder that has the header and nothing else
+mkdir "$T/empty"
+cp rwkv.h "$T/empty"
+awk '/^```/ { if (inside) exit; inside = 1; next } inside' README.md >"$T/empty/hello.c"
+sed 's|"\.\./rwkv\.h"|"rwkv.h"|' examples/hello.c >"$T/hello.c"
+check "README: its program is examples/hello.c" cmp "$T/hello.c" "$T/empty/hello.c"
+check "README: it compiles as it says" sh -c "cd '$T/empty' && $CC -O2 hello.c -o hello -lm"
+"$T/empty/hello" "$MODEL" >"$T/again"
+"$T/hello" "$MODEL" >"$T/out"
+check "README: it writes what examples/hello.c writes" same out again
+
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

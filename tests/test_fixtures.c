@@ -28,14 +28,6 @@ static uint8_t *fixture(const char *name, const char *kind, size_t *size)
     return NULL;
 }
 
-static double get_double(const uint8_t *p)
-{
-    uint64_t u = get64(p);
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
-}
-
 static double check_row(const float *logits, const uint8_t *expected, int V, double tolerance,
                         const char *what, int t)
 {

@@ -119,10 +119,7 @@ static reference_case read_case(const char *text)
 
 static double double_at(const reference_case *c, size_t offset, size_t i)
 {
-    uint64_t u = get64(c->data + offset + 8 * i);
-    double x;
-    memcpy(&x, &u, 8);
-    return x;
+    return get_double(c->data + offset + 8 * i);
 }
 
 static int int_at(const reference_case *c, size_t offset, int i)
