@@ -99,7 +99,7 @@ cross-%:
 	$(MAKE) --no-print-directory -j2 B=$B/$* CC=$*-gcc CFLAGS='-O2 -static -DTEST_SLOW_MACHINE' PTHREAD= \
 		WARNINGS='$(WARNINGS) $(FLAGS_$*)' $(CROSS:%=$B/$*/%) && \
 	echo '$*:' && RUN=$(EMULATOR_$*) sh tests/run.sh $(CROSS:%=$B/$*/%)
-CROSS = test_types test_kernels test_fixtures test_state
+CROSS = test_kernels test_forward test_fixtures test_state
 
 clean:
 	rm -rf $B

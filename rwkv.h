@@ -61,14 +61,14 @@
  *   RWKV_STATIC         *   the functions are static: several files, several copies
  *   RWKV_API            *   what stands before every public function (extern)
  *   RWKV_FILENAME           how the file includes itself ("rwkv.h"); change it if
- *                           you rename the file
+ *                           you rename the file: the name alone, no folder
  *   RWKV_ASSERT(c)          checks of the library's own reasoning (none); never
  *                           fails on bad input
  *   RWKV_NO_STDIO       *   no files: no rwkv_load, no rwkv_quantize
  *   RWKV_NO_MMAP            rwkv_load reads files and never maps them
  *   RWKV_NO_MALLOC          no malloc: options.allocator must be given, states may
  *                           be made by rwkv_state_init
- *   RWKV_NO_SIMD            scalar kernels only: a fifth of the code, much slower
+ *   RWKV_NO_SIMD            scalar kernels only: half the code, much slower
  *   RWKV_NO_THREADS         no OpenMP and no options.parallel
  *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize, no rwkv_token_bytes
  *   RWKV_NO_SAMPLER     *   no rwkv_sample, and less scratch if the chunk is small
@@ -225,7 +225,7 @@ typedef enum rwkv_result {
 /* What went wrong, for the calls that can fail because of the world. `offset`
  * is the byte of the file that the message is about (0 if about none). The
  * message is one line, without a newline, and names the thing and the numbers:
- * "block 3 att.key: file ends at byte 81920, needs 131072".                  */
+ * "block 3 att.key.weight: file ends at byte 81920, needs 131072".           */
 typedef struct rwkv_error {
     rwkv_result code;
     uint64_t    offset;
@@ -248,9 +248,11 @@ typedef enum rwkv_type {
     RWKV_TYPE_Q4          /* reserved: blocks of 4-bit integers                */
 } rwkv_type;
 
-/* Where memory comes from. `align` is a power of two, at most 64. A NULL
- * `alloc` means malloc and free (with RWKV_NO_MALLOC: an error). `free` may be
- * NULL for an allocator that gives everything back at once.                  */
+/* Where memory comes from. `align` is a power of two, at most 64, and the
+ * memory must have that alignment; `size` need not be a multiple of it. A NULL
+ * `alloc` means malloc and free, whatever the rest says (with RWKV_NO_MALLOC:
+ * an error). `free` may be NULL for an allocator that gives everything back at
+ * once.                                                                      */
 typedef struct rwkv_allocator {
     void *(*alloc)(size_t size, size_t align, void *user);
     void  (*free)(void *ptr, void *user);
@@ -259,8 +261,9 @@ typedef struct rwkv_allocator {
 
 /* Your thread pool: run fn(ctx, i) for every i in [0, n), in any order, on any
  * threads, and return when all are done. n is never larger than n_threads. It
- * may be called from several threads at once if you evaluate several states
- * at once.                                                                   */
+ * is called many times for each token, so the threads must be kept waiting,
+ * not made anew; and from several threads at once if you evaluate several
+ * states at once.                                                            */
 typedef struct rwkv_parallel {
     void (*run)(int n, void (*fn)(void *ctx, int i), void *ctx, void *user);
     void  *user;
@@ -284,6 +287,14 @@ typedef struct rwkv_options {
 
 /* ---- model -------------------------------------------------------------- */
 
+/* The vocabulary in the model file.                                          */
+typedef enum rwkv_tokenizer {
+    RWKV_TOKENIZER_NONE = 0,
+    RWKV_TOKENIZER_BYTES, /* token b is the byte b                             */
+    RWKV_TOKENIZER_WORLD, /* greedy longest match                              */
+    RWKV_TOKENIZER_20B    /* byte-pair encoding: tokens to text only, as yet   */
+} rwkv_tokenizer;
+
 typedef struct rwkv_info {
     int         version;      /* of RWKV: 4                                    */
     int         n_vocab, n_embd, n_att, n_ffn, n_layer;
@@ -292,12 +303,15 @@ typedef struct rwkv_info {
     size_t      state_bytes;  /* one live state with its scratch               */
     size_t      save_bytes;   /* one saved state                               */
     const char *isa;          /* the kernels in use                            */
+    rwkv_tokenizer tokenizer;
 } rwkv_info;
 
 #ifndef RWKV_NO_STDIO
 /* Load a model file. It is mapped where the system can, so this takes no time
- * and no memory, and the file must not change while the model lives. Returns
- * NULL on failure and fills *error if that is not NULL.                      */
+ * and no memory, and the file must not change while the model lives. The file
+ * must end where the model ends. The header and the vocabulary are checked;
+ * the weights are not read, so damage to them goes unnoticed (the header has
+ * their CRC-32). Returns NULL on failure and fills *error if that is not NULL. */
 RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rwkv_error *error);
 #endif
 
@@ -336,7 +350,8 @@ RWKV_API void rwkv_state_free(rwkv_state *state);
 
 /* Write the state to `out` and return rwkv_info.save_bytes. If `size` is less
  * than that, nothing is written: NULL, 0 asks for the size. Little-endian on
- * every machine; a state saved on one goes on, to the bit, on any other.     */
+ * every machine; a state saved on one goes on, to the bit, on any other. A
+ * sampler is not part of it: keep its seed and counts to draw the same tokens. */
 RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size);
 
 /* Take up a saved state, logits included. RWKV_ERR_MISMATCH if it belongs to
@@ -390,7 +405,11 @@ RWKV_API const float *rwkv_hidden(const rwkv_state *state);
 /* ---- text --------------------------------------------------------------- */
 
 #ifndef RWKV_NO_TOKENIZER
-/* Write the tokens of `length` bytes of text (NUL bytes are text too) to
+/* A text of the World and 20B models begins and ends with token 0, which has no
+ * bytes and which this never writes: evaluate it first, and stop when it is
+ * drawn. In a vocabulary of bytes token 0 is just the byte 0.
+ *
+ * Write the tokens of `length` bytes of text (NUL bytes are text too) to
  * `tokens`, at most `capacity`, and return how many there are in all: NULL, 0
  * asks for the count, which is never more than `length`. Negative on an error:
  * -RWKV_ERR_ARGUMENT, -RWKV_ERR_UNSUPPORTED if the model file has no tokenizer
@@ -424,7 +443,8 @@ typedef struct rwkv_sampler {
     float    frequency;   /* official default 0.2                              */
     float    decay;       /* of counts; 0: 1, no decay. Official default 0.996 */
     float   *counts;      /* n_vocab numbers of yours, zero at first, or NULL:
-                             no penalties                                      */
+                             no penalties. Tokens of the prompt count only if
+                             you add them                                      */
     uint64_t seed;        /* the same seed draws the same tokens on every
                              machine; each draw moves it on                    */
 } rwkv_sampler;
@@ -505,11 +525,14 @@ RWKV_API const char *rwkv_isa_available(int index);
 #define RWKV__INLINE static
 #endif
 #if defined(__clang__)
-#define RWKV__UNROLL _Pragma("unroll")
+#define RWKV__UNROLL   _Pragma("clang loop unroll(full)")
+#define RWKV__UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #elif defined(__GNUC__) && !defined(__TINYC__)
-#define RWKV__UNROLL _Pragma("GCC unroll 64")
+#define RWKV__UNROLL   _Pragma("GCC unroll 64")
+#define RWKV__UNROLL_2 _Pragma("GCC unroll 2")
 #else
 #define RWKV__UNROLL
+#define RWKV__UNROLL_2
 #endif
 
 #if defined(__GNUC__) && !defined(__TINYC__)
@@ -1036,11 +1059,13 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
     RWKV__UNROLL
     for (i = 0; i < P * N * RWKV__PANEL; i++)
         sum[i] = RWKV__SET(0.0f);
+    RWKV__UNROLL_2
     for (k = 0; k < n; k++) {
         RWKV__V wk[16];
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
-            RWKV__PREFETCH(ahead->w + (size_t)p * ahead->panel + k * ahead->step);
+            if ((k + (size_t)p) % 2 == 0 || (N == 1 && type == RWKV_TYPE_F32)) /* a line each */
+                RWKV__PREFETCH(ahead->w + (size_t)p * ahead->panel + k * ahead->step);
             RWKV__UNROLL
             for (v = 0; v < RWKV__PANEL; v++)
                 wk[p * RWKV__PANEL + v] =
@@ -1065,20 +1090,20 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
         float *const y = m->rows ? m->rows[t + (size_t)i] : m->y + (t + (size_t)i) * m->y_row;
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
-            const size_t   r = row + 16 * (size_t)p;
-            float *const   yp = y + r / RWKV__BLOCK * m->y_block + r % RWKV__BLOCK;
-            const RWKV__V *s = sum + (i * P + p) * RWKV__PANEL;
+            const size_t r = row + 16 * (size_t)p;
+            float *const yp = y + r / RWKV__BLOCK * m->y_block + r % RWKV__BLOCK;
             if (P == 1 && m->n_out - r < 16) { /* the matrix ends inside this panel   */
                 float part[16] = {0};
                 memcpy(part, yp, (m->n_out - r) * sizeof *y);
                 RWKV__UNROLL
                 for (v = 0; v < RWKV__PANEL; v++)
-                    RWKV__NAME(take)(part + v * RWKV__W, s[v], block);
+                    RWKV__NAME(take)(part + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v],
+                                     block);
                 memcpy(yp, part, (m->n_out - r) * sizeof *y);
             } else {
                 RWKV__UNROLL
                 for (v = 0; v < RWKV__PANEL; v++)
-                    RWKV__NAME(take)(yp + v * RWKV__W, s[v], block);
+                    RWKV__NAME(take)(yp + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v], block);
             }
         }
     }
@@ -1317,32 +1342,33 @@ static RWKV__TARGET void RWKV__NAME(mix)(float *y, const float *x, const float *
 /* Eq. 16 in the stable form of the paper's appendix D: a and b are the sums of
  * the numerator and the denominator divided by exp(p), and p is the largest
  * exponent so far, so that every exp is of a number <= 0 and b >= 1 after the
- * first token. w < 0 is the decay of one step, u the bonus of the current
- * token.                                                                     */
+ * first token. Of each pair of exps one is exp(0). w < 0 is the decay of one
+ * step, u the bonus of the current token.                                    */
 static RWKV__TARGET void RWKV__NAME(wkv)(float *r, const float *k, const float *v, const float *u,
                                          const float *w, float *a, float *b, float *p, size_t n)
 {
-    size_t i;
+    const RWKV__V one = RWKV__SET(1.0f);
+    size_t        i;
     for (i = 0; i < n; i += RWKV__W) {
         const RWKV__V kt = RWKV__LOAD(k + i), vt = RWKV__LOAD(v + i);
         const RWKV__V at = RWKV__LOAD(a + i), bt = RWKV__LOAD(b + i), pt = RWKV__LOAD(p + i);
-        RWKV__V       s, q, e1, e2, wkv;
+        RWKV__V       s, e, e1, e2, wkv;
 
         /* wkv = (exp(p) a + exp(u + k) v) / (exp(p) b + exp(u + k))            */
         s = RWKV__ADD(RWKV__LOAD(u + i), kt);
-        q = RWKV__LESS(s, pt, pt, s);
-        e1 = RWKV__NAME(exp)(RWKV__SUB(pt, q));
-        e2 = RWKV__NAME(exp)(RWKV__SUB(s, q));
+        e = RWKV__NAME(exp)(RWKV__MINUS_ABS(RWKV__SUB(pt, s)));
+        e1 = RWKV__LESS(pt, s, e, one); /* exp(p - max(p, s))                   */
+        e2 = RWKV__LESS(pt, s, one, e); /* exp(s - max(p, s))                   */
         wkv = RWKV__DIV(RWKV__FMA(e1, at, RWKV__MUL(e2, vt)), RWKV__FMA(e1, bt, e2));
 
         /* a, b = exp(w + p) a + exp(k) v, exp(w + p) b + exp(k)                */
         s = RWKV__ADD(RWKV__LOAD(w + i), pt);
-        q = RWKV__LESS(kt, s, s, kt);
-        e1 = RWKV__NAME(exp)(RWKV__SUB(s, q));
-        e2 = RWKV__NAME(exp)(RWKV__SUB(kt, q));
+        e = RWKV__NAME(exp)(RWKV__MINUS_ABS(RWKV__SUB(s, kt)));
+        e1 = RWKV__LESS(s, kt, e, one);
+        e2 = RWKV__LESS(s, kt, one, e);
         RWKV__STORE(a + i, RWKV__FMA(e1, at, RWKV__MUL(e2, vt)));
         RWKV__STORE(b + i, RWKV__FMA(e1, bt, e2));
-        RWKV__STORE(p + i, q);
+        RWKV__STORE(p + i, RWKV__LESS(s, kt, kt, s));
 
         RWKV__STORE(r + i, RWKV__MUL(RWKV__NAME(sigmoid)(RWKV__LOAD(r + i)), wkv));
     }
@@ -1601,8 +1627,6 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
 #define RWKV__MAX_WIDTH      (1u << 20)
 #define RWKV__MAX_LAYERS     4096u
 
-enum { RWKV__TOKENIZER_NONE, RWKV__TOKENIZER_BYTES, RWKV__TOKENIZER_WORLD, RWKV__TOKENIZER_20B };
-
 /* The tensors, in the order of the file, which is the order of evaluation.   */
 enum {
     RWKV__EMB, RWKV__LN0_W, RWKV__LN0_B,
@@ -1743,7 +1767,7 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
         return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 16,
                           "header: type %u, this build has kernels up to %u", (uint64_t)f->type,
                           (uint64_t)RWKV_TYPE_BF16);
-    result = rwkv__check_range("tokenizer", 20, f->tokenizer, 0, RWKV__TOKENIZER_20B, error);
+    result = rwkv__check_range("tokenizer", 20, f->tokenizer, 0, RWKV_TOKENIZER_20B, error);
     if (result)
         return result;
     for (i = 0; i < 5; i++) {
@@ -1834,7 +1858,7 @@ static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv
         return result;
     rwkv__lay_out(f);
     if (f->vocab_bytes % 64 || f->vocab_bytes > (uint64_t)1 << 40 ||
-        (f->vocab_bytes == 0) != (f->tokenizer == RWKV__TOKENIZER_NONE))
+        (f->vocab_bytes == 0) != (f->tokenizer == RWKV_TOKENIZER_NONE))
         return rwkv__fail(error, RWKV_ERR_FORMAT, 56,
                           "header: vocabulary of %u bytes for tokenizer %u", f->vocab_bytes,
                           (uint64_t)f->tokenizer);
@@ -1951,15 +1975,16 @@ static void rwkv__release(const rwkv_allocator *allocator, void *p)
 {
     if (!p)
         return;
-    if (allocator->free)
-        allocator->free(p, allocator->user);
 #ifndef RWKV_NO_MALLOC
-    else if (!allocator->alloc) {
+    if (!allocator->alloc) {
         void *base;
         memcpy(&base, (unsigned char *)p - sizeof base, sizeof base);
         free(base);
+        return;
     }
 #endif
+    if (allocator->free)
+        allocator->free(p, allocator->user);
 }
 
 /* ---- parts of a model ----------------------------------------------------- */
@@ -2053,7 +2078,7 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
     if (at[3])
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 12,
                           "vocabulary: reserved number is %u, must be 0", (uint64_t)at[3]);
-    if (n_cells == 0 && f->tokenizer != RWKV__TOKENIZER_20B)
+    if (n_cells == 0 && f->tokenizer != RWKV_TOKENIZER_20B)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
                           "vocabulary: no trie for tokenizer %u", (uint64_t)f->tokenizer);
     m->n_cells = (uint32_t)n_cells;
@@ -2238,7 +2263,8 @@ static void rwkv__unmap(rwkv_model *m)
 }
 #endif
 
-static uint64_t rwkv__file_size(FILE *file)
+/* -1 if it can't be told.                                                    */
+static int64_t rwkv__file_size(FILE *file)
 {
 #ifdef _WIN32
     const int64_t size = _fseeki64(file, 0, SEEK_END) ? -1 : _ftelli64(file);
@@ -2246,7 +2272,7 @@ static uint64_t rwkv__file_size(FILE *file)
     const int64_t size = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
 #endif
     rewind(file);
-    return size < 0 ? 0 : (uint64_t)size;
+    return size;
 }
 
 /* Read a whole file, of which only the header until that is known to be good. */
@@ -2254,11 +2280,23 @@ static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, r
 {
     unsigned char header[RWKV__HEADER_BYTES];
     rwkv_result   result;
+    int64_t       bytes;
     size_t        n;
-    FILE         *file = fopen(path, "rb");
+    FILE         *file;
+#if defined(RWKV__MMAP) && !defined(_WIN32)
+    struct stat info; /* opening a pipe would wait for its other end                */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: not a regular file", path);
+#endif
+    file = fopen(path, "rb");
     if (!file)
         return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
-    *size = rwkv__file_size(file);
+    bytes = rwkv__file_size(file);
+    if (bytes < 0) {
+        fclose(file);
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot tell its size", path);
+    }
+    *size = (uint64_t)bytes;
     n = fread(header, 1, sizeof header, file);
     if (n < rwkv__min(sizeof header, (size_t)*size))
         result = rwkv__fail(error, RWKV_ERR_FILE, n, "%s: read ends at byte %u of %u", path,
@@ -2346,6 +2384,7 @@ RWKV_API rwkv_info rwkv_model_info(const rwkv_model *model)
     info.state_bytes = (size_t)rwkv__state_size(model);
     info.save_bytes = rwkv__save_size(model);
     info.isa = model->kernels.isa;
+    info.tokenizer = (rwkv_tokenizer)model->file.tokenizer;
     return info;
 }
 
@@ -3097,7 +3136,7 @@ RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t len
     int                  n = 0;
     if (!model || (!text && length) || length > INT_MAX || capacity < 0 || (!tokens && capacity))
         return -RWKV_ERR_ARGUMENT;
-    if (!model->n_cells || model->file.tokenizer == RWKV__TOKENIZER_20B)
+    if (!model->n_cells || model->file.tokenizer == RWKV_TOKENIZER_20B)
         return -RWKV_ERR_UNSUPPORTED;
     while (length) {
         size_t    used = 0;

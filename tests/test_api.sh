@@ -88,6 +88,28 @@ cp rwkv.h "$work/renamed/other.h"
 printf '#define RWKV_IMPLEMENTATION\n#define RWKV_FILENAME "other.h"\n#include "other.h"\n' > "$work/renamed/impl.c"
 check 'RWKV_FILENAME: under another name' $CC -c "$work/renamed/impl.c" -o "$work/renamed/impl.o"
 
+# ---- a pipe is not waited for --------------------------------------------------------------------
+cat > "$work/pipe.c" <<'EOF'
+#define RWKV_IMPLEMENTATION
+#include "rwkv.h"
+int main(int argc, char **argv)
+{
+    rwkv_options options = {0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
+    rwkv_error   error;
+    options.flags = argc > 2 ? RWKV_FLAG_NO_MMAP : 0;
+    return !(rwkv_load(argv[1], &options, &error) == NULL && error.code == RWKV_ERR_FILE &&
+             strstr(error.message, "not a regular file"));
+}
+EOF
+if have mkfifo && have timeout; then
+    mkfifo "$work/fifo"
+    check 'a program that loads a pipe' $CC -I. "$work/pipe.c" -o "$work/pipe" -lm
+    check 'a pipe is refused when mapping' timeout 10 "$work/pipe" "$work/fifo"
+    check 'a pipe is refused when reading' timeout 10 "$work/pipe" "$work/fifo" read
+else
+    echo 'skipped: loading a pipe (no mkfifo or timeout)'
+fi
+
 # ---- symbols ------------------------------------------------------------------------------------
 # object NAME FLAGS...: compile the implementation, warnings being errors; its symbols are in NAME.nm
 object() { o=$1; shift; $CC -std=c99 -O0 $c_warnings -Werror -I. "$@" -c "$work/impl.c" -o "$work/$o.o" &&

@@ -556,6 +556,28 @@ typedef struct arena {
     uint8_t *at, *end;
 } arena;
 
+/* Without an alloc all memory is malloc's, so the free beside it is not used. */
+static void free_of_another(void *p, void *user)
+{
+    (void)p;
+    ++*(int *)user;
+}
+
+static void free_without_alloc(void)
+{
+    model_image m = model_image_new(&base_shape);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *model;
+    int calls = 0;
+    o.allocator.free = free_of_another;
+    o.allocator.user = &calls;
+    model = load_image(&m, &o);
+    rwkv_state_free(rwkv_state_new(model));
+    rwkv_free(model);
+    CHECK_INT(calls, 0);
+    model_image_free(&m);
+}
+
 static void *arena_alloc(size_t size, size_t align, void *user)
 {
     arena *a = (arena *)user;
@@ -699,6 +721,7 @@ int main(int argc, char **argv)
     RUN(mapped_read_and_borrowed_are_one);
     RUN(data_at_any_multiple_of_4);
     RUN(failing_allocations);
+    RUN(free_without_alloc);
     RUN(arena_without_free);
     RUN(vocabulary_lies);
     RUN(random_changes_in_the_vocabulary);
