@@ -21,7 +21,8 @@
  *   rwkv_state  *state = rwkv_state_new(model);     // NULL if model is NULL
  *   int          token = 0, size, i;    // 0 begins a text
  *
- *   if (!state) return fprintf(stderr, "%s\n", error.message), 1;
+ *   if (!state)
+ *       return fprintf(stderr, "%s\n", model ? "no memory" : error.message), 1;
  *   for (i = 0; i < 100 && rwkv_eval(token, state); i++) {
  *       token = rwkv_sample(&sampler, state);
  *       fwrite(rwkv_token_bytes(model, token, &size), 1, (size_t)size, stdout);
@@ -82,16 +83,20 @@
  *   - train, or use a GPU
  *   - tokenize the 20B vocabulary of the Pile models yet (it decodes it)
  *   - print, exit, abort, or keep anything in global variables
- *   - check that the weights of a file are sensible: NaN in, NaN out
+ *   - read the weights while loading: damage to them goes unnoticed, and NaN in
+ *     is NaN out (the file holds a CRC-32 of everything, for those who check)
+ *   - use vector instructions with MSVC or with gcc for Windows (clang does);
+ *     scalar code without a fused multiply-add is some 40 times slower
  *
  * MEMORY
  *
  *   A mapped model costs no memory of its own, and pages of it come and go as
  *   the system likes. rwkv_info tells the size of a state: the numbers that are
  *   the text so far, the logits, and the scratch of one evaluation, which grows
- *   with options.chunk and is small at chunk = 1. All memory of a model comes
- *   with rwkv_load, all memory of a state with rwkv_state_new; nothing else
- *   allocates. Failure leaves nothing behind and changes nothing.
+ *   with options.chunk (and, for 16-bit types, by 32 KB for each thread) and is
+ *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
+ *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
+ *   Failure leaves nothing behind and changes nothing.
  *
  * THREADS
  *
@@ -109,7 +114,8 @@
  *
  *   - Every multiplication that feeds an addition is written as a fused
  *     multiply-add, FMA(a, b, c), so that there is nothing a compiler may fuse
- *     or not. Without the instruction it is computed in software, correctly.
+ *     or not, unless its product is exact anyway (2^n in exp; floats multiplied
+ *     as doubles). Without the instruction it is computed in software.
  *   - A dot product is FMA over ascending columns, in blocks of 256 columns
  *     that start from 0; the blocks' sums are added in ascending order.
  *   - Sums over a vector (layer norm, softmax) run in 16 lanes, lane i taking
@@ -311,7 +317,8 @@ typedef struct rwkv_info {
  * and no memory, and the file must not change while the model lives. The file
  * must end where the model ends. The header and the vocabulary are checked;
  * the weights are not read, so damage to them goes unnoticed (the header has
- * their CRC-32). Returns NULL on failure and fills *error if that is not NULL. */
+ * their CRC-32). Returns NULL on failure. *error, if not NULL, is
+ * filled then, and cleared otherwise.                                        */
 RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rwkv_error *error);
 #endif
 
@@ -334,7 +341,8 @@ RWKV_API rwkv_info rwkv_model_info(const rwkv_model *model);
 RWKV_API rwkv_state *rwkv_state_new(const rwkv_model *model);
 
 /* The same in memory of yours: at least rwkv_info.state_bytes, at any
- * alignment. NULL if it is too small. rwkv_state_free does nothing to it.    */
+ * alignment; it must not be moved. NULL if it is too small. rwkv_state_free
+ * does nothing to it.                                                        */
 RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size_t size);
 
 /* A new state that goes on where this one is. NULL if there is no memory.    */
@@ -354,9 +362,9 @@ RWKV_API void rwkv_state_free(rwkv_state *state);
  * sampler is not part of it: keep its seed and counts to draw the same tokens. */
 RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size);
 
-/* Take up a saved state, logits included. RWKV_ERR_MISMATCH if it belongs to
- * another model file, RWKV_ERR_FORMAT if it is cut or corrupt; the state is
- * then as it was.                                                            */
+/* Take up a saved state, logits included; `size` is exactly its size.
+ * RWKV_ERR_MISMATCH if it belongs to another model file, RWKV_ERR_FORMAT if it
+ * is cut or corrupt; the state is then as it was.                            */
 RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t size);
 
 /* The parts of one layer's state; a and b are the WKV's numerator and
@@ -390,9 +398,9 @@ RWKV_API const float *rwkv_eval_sequence(const int *tokens, int n, rwkv_state *s
 RWKV_API rwkv_result rwkv_eval_all(const int *tokens, int n, rwkv_state *state, float *logits);
 
 /* One token for each of n different states of one model: the weights are read
- * once for all of them. Each state gets its own logits. On an error no state
- * is changed. Uses the scratch of states[0]; reads at most `chunk` rows in
- * one pass.                                                                  */
+ * once for up to `chunk` of them. Each state gets its own logits. On an error
+ * no state is changed: RWKV_ERR_ARGUMENT if a token is out of range, a state
+ * NULL or given twice, RWKV_ERR_MISMATCH if the models differ.               */
 RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *states, int n);
 
 /* The logits of the last evaluation (n_vocab); zeros if there was none.      */
@@ -426,8 +434,9 @@ RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *l
 
 #ifndef RWKV_NO_SAMPLER
 /* How the next token is chosen. All zero is greedy: the largest logit. In this
- * order, which is that of the RWKV authors' own programs (others apply the
- * temperature first, which keeps more or fewer tokens):
+ * order, which is that of the RWKV authors' own programs but that theirs do not
+ * count tokens of digits and blanks (others apply the temperature first, which
+ * keeps more or fewer tokens):
  *   1. logit -= presence + frequency * counts[token], where counts[token] > 0
  *   2. p = softmax(logit), at temperature 1
  *   3. top_p: keep the most probable tokens until their sum reaches top_p
@@ -436,7 +445,7 @@ RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *l
  *   5. p = p^(1 / temperature), normalized; draw
  *   6. every count *= decay, then counts[drawn] += 1                         */
 typedef struct rwkv_sampler {
-    float    temperature; /* 0: greedy. Official default 1.0                   */
+    float    temperature; /* 0 or less: greedy, steps 1 and 6 alone. Official 1.0 */
     float    top_p;       /* 0 or >= 1: off. Official default 0.85             */
     int      top_k;       /* 0: off                                            */
     float    presence;    /* official default 0.2                              */
@@ -450,8 +459,8 @@ typedef struct rwkv_sampler {
 } rwkv_sampler;
 
 /* Choose a token from the state's logits, which stay as they are. Always a
- * valid token: NaN counts as -infinity, and if nothing has a probability the
- * lowest id is chosen. -1 if an argument is NULL.                            */
+ * valid token: NaN counts as -infinity; of +infinity, or if nothing else has a
+ * probability, the lowest id is chosen. -1 if an argument is NULL.           */
 RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
 #endif
 
@@ -484,11 +493,14 @@ RWKV_API const char *rwkv_isa_available(int index);
  *
  * What differs between compilers, processors and systems, and nothing else.
  * ========================================================================== */
-#if defined(__FAST_MATH__)
-#error "rwkv.h: -ffast-math changes the results; compile without it"
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
+    defined(_M_FP_FAST)
+#error "rwkv.h: -ffast-math and its parts change the results; compile without them"
 #endif
-#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0 && __FLT_EVAL_METHOD__ != 16
-#error "rwkv.h: floats are evaluated in a wider type; x86: -msse2 -mfpmath=sse, s390x: -std=gnu99"
+#if defined(__FINITE_MATH_ONLY__)
+#if __FINITE_MATH_ONLY__
+#error "rwkv.h: -ffinite-math-only changes the results; compile without it"
+#endif
 #endif
 
 #include <float.h>
@@ -504,8 +516,19 @@ RWKV_API const char *rwkv_isa_available(int index);
 #include <stdio.h>
 #endif
 
-#if CHAR_BIT != 8 || INT_MAX < 2147483647 || FLT_MANT_DIG != 24
+#if CHAR_BIT != 8 || INT_MAX != 2147483647 || FLT_MANT_DIG != 24
 #error "rwkv.h: needs 8-bit bytes, 32-bit int and IEEE-754 binary32 float"
+#endif
+#if defined(__TINYC__) && defined(__i386__)
+#error "rwkv.h: this compiler evaluates floats in a wider type (x87)"
+#elif defined(_M_IX86) && defined(_M_IX86_FP)
+#if _M_IX86_FP < 2
+#error "rwkv.h: floats are evaluated in a wider type (x87); compile with /arch:SSE2"
+#endif
+#elif defined(FLT_EVAL_METHOD)
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
+#error "rwkv.h: floats are evaluated in a wider type; x86: -msse2 -mfpmath=sse, s390x: -std=gnu99"
+#endif
 #endif
 
 #ifndef RWKV_FILENAME
@@ -518,25 +541,23 @@ RWKV_API const char *rwkv_isa_available(int index);
 #endif
 
 #if defined(__GNUC__) /* and clang */
-#define RWKV__RESTRICT __restrict__
 #define RWKV__INLINE static inline __attribute__((always_inline))
 #else
-#define RWKV__RESTRICT
 #define RWKV__INLINE static
 #endif
 #if defined(__clang__)
-#define RWKV__UNROLL   _Pragma("clang loop unroll(full)")
-#define RWKV__UNROLL_2 _Pragma("clang loop unroll_count(2)")
+#define RWKV__UNROLL_ALL _Pragma("clang loop unroll(full)")
+#define RWKV__UNROLL_TWO _Pragma("clang loop unroll_count(2)")
 #elif defined(__GNUC__) && !defined(__TINYC__)
-#define RWKV__UNROLL   _Pragma("GCC unroll 64")
-#define RWKV__UNROLL_2 _Pragma("GCC unroll 2")
+#define RWKV__UNROLL_ALL _Pragma("GCC unroll 64")
+#define RWKV__UNROLL_TWO _Pragma("GCC unroll 2")
 #else
-#define RWKV__UNROLL
-#define RWKV__UNROLL_2
+#define RWKV__UNROLL_ALL
+#define RWKV__UNROLL_TWO
 #endif
 
 #if defined(__GNUC__) && !defined(__TINYC__)
-#define RWKV__PREFETCH(p) __builtin_prefetch(p)
+#define RWKV__PREFETCH(p) __builtin_prefetch((const void *)(p))
 #else
 #define RWKV__PREFETCH(p) ((void)(p))
 #endif
@@ -550,7 +571,8 @@ RWKV_API const char *rwkv_isa_available(int index);
 /* Vector kernels: x86-64 by run-time detection, 64-bit ARM always. Not with gcc
  * for Windows, which does not align the stack for them (its bug 54412).      */
 #if !defined(RWKV_NO_SIMD) && !defined(__TINYC__)
-#if defined(__x86_64__) && defined(__GNUC__) && (!defined(_WIN32) || defined(__clang__))
+#if defined(__x86_64__) && defined(__GNUC__) && \
+    (defined(__clang__) || !(defined(_WIN32) || defined(__CYGWIN__)))
 #define RWKV__X86
 #include <immintrin.h>
 #elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(RWKV__BIG_ENDIAN)
@@ -570,6 +592,9 @@ RWKV_API const char *rwkv_isa_available(int index);
 #define RWKV__MMAP
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
 #endif
 #include <windows.h>
 #endif
@@ -604,9 +629,17 @@ RWKV_API const char *rwkv_result_string(rwkv_result code)
 }
 
 #ifndef RWKV_NO_ERROR_STRINGS
-/* Control characters, which a path may have, would break the line.           */
+/* Of a long text, a path, the end: it must not push the reason out. Control
+ * characters would break the line.                                           */
 static size_t rwkv__put_text(char *out, size_t at, size_t size, const char *text)
 {
+    const size_t length = strlen(text);
+    int          dots;
+    if (length > 96) {
+        text += length - 93;
+        for (dots = 0; dots < 3 && at + 1 < size; dots++)
+            out[at++] = '.';
+    }
     for (; *text && at + 1 < size; text++)
         out[at++] = (unsigned char)*text < ' ' ? '?' : *text;
     return at;
@@ -830,8 +863,8 @@ typedef struct rwkv__matmul {
 /* What to prefetch while a tile is computed: the next block, of which `step`
  * bytes of each panel are asked for with each column.                        */
 typedef struct rwkv__ahead {
-    const unsigned char *w;
-    size_t               panel, step;
+    uintptr_t w; /* no pointer, because it may lie past the end                  */
+    size_t    panel, step;
 } rwkv__ahead;
 
 /* What is written once for each instruction set, in the next section. All
@@ -879,20 +912,20 @@ typedef struct rwkv__kernels {
  * ========================================================================== */
 #if defined(RWKV_IMPLEMENTATION) && !defined(RWKV__DONE) && !defined(RWKV__PASS)
 
-#define RWKV__PASS scalar
+#define RWKV__PASS
 #define RWKV__SCALAR_PASS
 #include RWKV_FILENAME
 #undef RWKV__SCALAR_PASS
 #undef RWKV__PASS
 
 #ifdef RWKV__X86
-#define RWKV__PASS avx2
+#define RWKV__PASS
 #define RWKV__AVX2_PASS
 #include RWKV_FILENAME
 #undef RWKV__AVX2_PASS
 #undef RWKV__PASS
 
-#define RWKV__PASS avx512
+#define RWKV__PASS
 #define RWKV__AVX512_PASS
 #include RWKV_FILENAME
 #undef RWKV__AVX512_PASS
@@ -900,7 +933,7 @@ typedef struct rwkv__kernels {
 #endif
 
 #ifdef RWKV__NEON
-#define RWKV__PASS neon
+#define RWKV__PASS
 #define RWKV__NEON_PASS
 #include RWKV_FILENAME
 #undef RWKV__NEON_PASS
@@ -923,6 +956,9 @@ typedef struct rwkv__kernels {
 
 #if defined(RWKV__SCALAR_PASS)
 
+#define RWKV__NAME(name)          rwkv__##name##_scalar
+#define RWKV__UNROLL              /* sixteen software fmas in a row gain nothing */
+#define RWKV__UNROLL_2
 #define RWKV__TARGET
 #define RWKV__V                   float
 #define RWKV__W                   1
@@ -945,6 +981,9 @@ typedef struct rwkv__kernels {
 
 #elif defined(RWKV__AVX2_PASS)
 
+#define RWKV__NAME(name)          rwkv__##name##_avx2
+#define RWKV__UNROLL              RWKV__UNROLL_ALL
+#define RWKV__UNROLL_2            RWKV__UNROLL_TWO
 #define RWKV__TARGET              __attribute__((target("avx2,fma,f16c")))
 #define RWKV__V                   __m256
 #define RWKV__W                   8
@@ -969,6 +1008,9 @@ typedef struct rwkv__kernels {
 
 #elif defined(RWKV__AVX512_PASS)
 
+#define RWKV__NAME(name)          rwkv__##name##_avx512
+#define RWKV__UNROLL              RWKV__UNROLL_ALL
+#define RWKV__UNROLL_2            RWKV__UNROLL_TWO
 #define RWKV__TARGET              __attribute__((target("avx512f,avx2,fma,f16c")))
 #define RWKV__V                   __m512
 #define RWKV__W                   16
@@ -996,6 +1038,9 @@ typedef struct rwkv__kernels {
 
 #elif defined(RWKV__NEON_PASS)
 
+#define RWKV__NAME(name)          rwkv__##name##_neon
+#define RWKV__UNROLL              RWKV__UNROLL_ALL
+#define RWKV__UNROLL_2            RWKV__UNROLL_TWO
 #define RWKV__TARGET
 #define RWKV__V                   float32x4_t
 #define RWKV__W                   4
@@ -1018,9 +1063,6 @@ typedef struct rwkv__kernels {
 
 #endif
 
-#define RWKV__JOIN_(name, pass)   rwkv__##name##_##pass
-#define RWKV__JOIN(name, pass)    RWKV__JOIN_(name, pass)
-#define RWKV__NAME(name)          RWKV__JOIN(name, RWKV__PASS)
 #define RWKV__PANEL               (16 / RWKV__W) /* vectors in a panel          */
 
 /* ---- matrix products ------------------------------------------------------ */
@@ -1064,7 +1106,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
         RWKV__V wk[16];
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
-            if ((k + (size_t)p) % 2 == 0 || (N == 1 && type == RWKV_TYPE_F32)) /* a line each */
+            if ((k + (size_t)p) % 2 == 0 || ahead->step > 32) /* a line each           */
                 RWKV__PREFETCH(ahead->w + (size_t)p * ahead->panel + k * ahead->step);
             RWKV__UNROLL
             for (v = 0; v < RWKV__PANEL; v++)
@@ -1156,7 +1198,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
             const size_t columns = rwkv__min(RWKV__BLOCK, m->n_in - block * RWKV__BLOCK);
             const size_t wide_panel = columns * 16 * sizeof *wide;
             rwkv__ahead  ahead;
-            ahead.w = block + 1 < blocks ? w + block_bytes : m->w + (first + n) * panel;
+            ahead.w = block + 1 < blocks ? (uintptr_t)w + block_bytes
+                                         : (uintptr_t)m->w + (first + n) * panel;
             ahead.panel = panel;
             ahead.step = T < RWKV__ROWS ? 16 * element : (16 * element * RWKV__ROWS + T - 1) / T;
             if (T == 1 && n == RWKV__TALL) {
@@ -1455,9 +1498,9 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
 #undef RWKV__ROWS
 #undef RWKV__WIDE
 #undef RWKV__TALL
-#undef RWKV__JOIN_
-#undef RWKV__JOIN
 #undef RWKV__NAME
+#undef RWKV__UNROLL
+#undef RWKV__UNROLL_2
 #undef RWKV__PANEL
 
 #endif /* RWKV__PASS */
@@ -1626,6 +1669,7 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
 #define RWKV__MAX_VOCAB      (1u << 24)
 #define RWKV__MAX_WIDTH      (1u << 20)
 #define RWKV__MAX_LAYERS     4096u
+#define RWKV__MAX_TOKEN      1024u /* bytes; the longest of World has 128         */
 
 /* The tensors, in the order of the file, which is the order of evaluation.   */
 enum {
@@ -2087,16 +2131,23 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
     m->cells = m->token_offset + f->n_vocab + 1;
     m->token_bytes = (const unsigned char *)(m->cells + 3 * n_cells + 3 * n_merges);
 
-    for (i = 0; i < f->n_vocab; i++)
-        if (m->token_offset[i] > m->token_offset[i + 1])
+    for (i = 0; i < f->n_vocab; i++) {
+        const uint64_t begin = m->token_offset[i], end = m->token_offset[i + 1];
+        if (begin > end || end - begin > RWKV__MAX_TOKEN)
             return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16 + 4 * i,
-                              "vocabulary: token %u begins at byte %u and ends at %u", i,
-                              (uint64_t)m->token_offset[i], (uint64_t)m->token_offset[i + 1]);
+                              "vocabulary: token %u begins at byte %u and ends at %u, may have %u",
+                              i, begin, end, (uint64_t)RWKV__MAX_TOKEN);
+    }
     if (m->token_offset[0] != 0 || m->token_offset[f->n_vocab] != n_bytes)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16,
                           "vocabulary: tokens span bytes %u to %u, there are %u",
                           (uint64_t)m->token_offset[0], (uint64_t)m->token_offset[f->n_vocab],
                           n_bytes);
+    if (n_cells && (m->cells[1] != 0xffffffffu || m->cells[2]))
+        return rwkv__fail(error, RWKV_ERR_FORMAT,
+                          f->vocab_offset + 16 + 4 * ((uint64_t)f->n_vocab + 1),
+                          "vocabulary: the trie's root has parent %u and token number %u",
+                          (uint64_t)m->cells[1], (uint64_t)m->cells[2]);
     for (i = 0; i < n_cells; i++)
         if (m->cells[3 * i + 2] > f->n_vocab)
             return rwkv__fail(error, RWKV_ERR_FORMAT,
@@ -2108,6 +2159,21 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
 
 /* A multiple of the rows of every instruction set's large tile (14, 6).      */
 #define RWKV__DEFAULT_CHUNK 84
+
+static void rwkv__clear(rwkv_error *error)
+{
+    if (error)
+        memset(error, 0, sizeof *error);
+}
+
+static rwkv_result rwkv__check_option(const char *name, int value, int highest, rwkv_error *error)
+{
+    const uint64_t size = (uint64_t)(value < 0 ? -(int64_t)value : value);
+    if (value >= 0 && value <= highest)
+        return RWKV_OK;
+    return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "options: %s is %s%u, must be 0 to %u", name,
+                      value < 0 ? "-" : "", size, (uint64_t)highest);
+}
 
 /* A model with its options, and no data yet.                                 */
 static rwkv_model *rwkv__model_new(const rwkv_options *options, rwkv_error *error)
@@ -2121,17 +2187,9 @@ static rwkv_model *rwkv__model_new(const rwkv_options *options, rwkv_error *erro
         rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "options: unknown flags %u", (uint64_t)o->flags);
         return NULL;
     }
-    if (o->n_threads < 0 || o->n_threads > 256 || o->chunk < 0 || o->chunk > 65536) {
-        rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "options: %s is %s%u, must be 0 to %u",
-                   o->n_threads < 0 || o->n_threads > 256 ? "n_threads" : "chunk",
-                   o->n_threads < 0 || (o->n_threads <= 256 && o->chunk < 0) ? "-" : "",
-                   (uint64_t)(o->n_threads < 0     ? -(int64_t)o->n_threads
-                              : o->n_threads > 256 ? (int64_t)o->n_threads
-                              : o->chunk < 0       ? -(int64_t)o->chunk
-                                                   : (int64_t)o->chunk),
-                   (uint64_t)(o->n_threads < 0 || o->n_threads > 256 ? 256 : 65536));
+    if (rwkv__check_option("n_threads", o->n_threads, 256, error) ||
+        rwkv__check_option("chunk", o->chunk, 65536, error))
         return NULL;
-    }
     if (!rwkv__kernels_choose(&kernels, o->isa)) {
         rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0, "options: no isa \"%s\" in this build on this "
                    "machine", o->isa);
@@ -2180,6 +2238,7 @@ RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_
                                       rwkv_error *error)
 {
     rwkv_model *m;
+    rwkv__clear(error);
     if (!data || (uintptr_t)data % 4) {
         rwkv__fail(error, RWKV_ERR_ARGUMENT, 0,
                    data ? "data lies %u bytes after a multiple of %u, must be at one"
@@ -2326,6 +2385,7 @@ RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rw
     rwkv_result result = RWKV_ERR_UNSUPPORTED;
     uint64_t    size = 0;
     rwkv_model *m;
+    rwkv__clear(error);
     if (!path) {
         rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "path is NULL");
         return NULL;
@@ -2622,9 +2682,11 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
 {
     const rwkv__products *all = (const rwkv__products *)context;
     const rwkv_model     *m = all->state->model;
-    float                *wide = all->state->wide + (size_t)part * RWKV__WIDE_SIZE;
+    float                *wide = all->state->wide;
     size_t                at = 0;
     int                   i;
+    if (rwkv__wide_size(m)) /* else it is not used                               */
+        wide += (size_t)part * RWKV__WIDE_SIZE;
     for (i = 0; i < all->n; i++) {
         const size_t panels = (all->product[i].n_out + 15) / 16;
         const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
@@ -2665,7 +2727,8 @@ static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *product,
  *              sum_{i<t} exp(-(t-1-i) w + k_i) + exp(u + k_t)
  *   o_t = W_o (sigmoid(r_t) wkv_t)                                      (17)
  *
- * x_t is the layer's input after ln1; o_t is added to the residual stream.
+ * x_t is the layer's input after ln1; o_t is added to the residual stream. The
+ * w of the file and of the code is the paper's -w.
  * ========================================================================== */
 static void rwkv__wkv_channels(const void *context, size_t begin, size_t end, int part)
 {
@@ -2874,7 +2937,7 @@ RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *state
 {
     rwkv__pass pass;
     int        i;
-    if (n < 0 || (n > 0 && (!tokens || !states || !states[0])))
+    if (n < 0 || (n > 0 && (!tokens || !states)))
         return RWKV_ERR_ARGUMENT;
     for (i = 0; i < n; i++) {
         if (!states[i])
@@ -2998,7 +3061,7 @@ RWKV_API const float *rwkv_hidden(const rwkv_state *state)
  *    0  magic        16  header and data checksum of the model file
  *    8  format: 1    24  bytes, of all of it
  *   12  1 if there   32  zero
- *       are logits   60  CRC-32 of what follows, then of the 60 bytes above
+ *       are logits   60  CRC-32 of the 60 bytes above xor that of what follows
  * Logits are not saved: the head makes the same ones again from the hidden
  * vector.                                                                    */
 static void rwkv__save_header(unsigned char *h, const rwkv_model *m)
@@ -3116,7 +3179,7 @@ static int rwkv__longest_token(const rwkv_model *m, const unsigned char *text, s
     uint32_t cell = 0;
     int      token = -1;
     size_t   i;
-    for (i = 0; i < length; i++) {
+    for (i = 0; i < length && i < RWKV__MAX_TOKEN; i++) {
         const uint64_t child = (uint64_t)m->cells[3 * (size_t)cell] + text[i];
         if (child >= m->n_cells || m->cells[3 * (size_t)child + 1] != cell)
             break;
@@ -3220,23 +3283,24 @@ static void rwkv__sift(int *ids, int n, int i, const float *p)
  * end up in ids[V - kept, V). Returns kept.                                  */
 static int rwkv__truncate(const rwkv_sampler *s, const float *p, float sum, int V, int *ids)
 {
-    const int   top_p = s->top_p > 0 && s->top_p < 1;
-    const float target = top_p ? s->top_p * sum : sum;
-    /* Tokens below this have less than half of the rest together: they cannot
-     * be needed. Most tokens fall here, and the heap stays small.            */
-    const float floor = top_p ? (sum - target) / (2 * (float)V) : 0;
-    const int   most = s->top_k > 0 && s->top_k < V ? s->top_k : V;
-    float       total = 0, last = 2;
-    int         n = 0, kept = 0, i;
+    const int    top_p = s->top_p > 0 && s->top_p < 1;
+    const double target = (double)s->top_p * (double)sum; /* exact in a double        */
+    /* Tokens below this are less than half of the rest together, so the others
+     * reach the target. Most tokens fall here, and the heap stays small.     */
+    const double floor = top_p ? ((double)sum - target) / (2.0 * V) : 0;
+    const int    most = s->top_k > 0 && s->top_k < V ? s->top_k : V;
+    double       total = 0;
+    float        last = 2;
+    int          n = 0, kept = 0, i;
 
     for (i = 0; i < V; i++)
-        if (p[i] > floor)
+        if ((double)p[i] > floor)
             ids[n++] = i;
     for (i = n / 2 - 1; i >= 0; i--)
         rwkv__sift(ids, n, i, p);
     while (n > 0 && kept < most && (!top_p || total < target || p[ids[0]] == last)) {
         const int id = ids[0];
-        total += p[id];
+        total += (double)p[id];
         last = p[id];
         ids[0] = ids[--n];
         rwkv__sift(ids, n, 0, p);
@@ -3259,7 +3323,6 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
 {
     const rwkv_model *m = state ? state->model : NULL;
     float *p, sum, max;
-    double total = 0, draw;
     int   *ids, V, i, token, kept = 0;
     if (!sampler || !state)
         return -1;
@@ -3274,8 +3337,9 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
     token = rwkv__largest(p, V);
     max = p[token];
     if (sampler->temperature > 0 && max - max == 0) { /* finite: there is a choice */
-        const float T = sampler->temperature;
+        const float T = sampler->temperature < FLT_MAX ? sampler->temperature : FLT_MAX;
         const int   truncated = (sampler->top_p > 0 && sampler->top_p < 1) || sampler->top_k > 0;
+        double      total = 0, passed = 0, drawn;
         sum = m->kernels.softmax(p, max, truncated ? 1.0f : T, rwkv__round16((size_t)V));
         if (truncated)
             kept = rwkv__truncate(sampler, p, sum, V, ids);
@@ -3287,16 +3351,13 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
         }
         for (i = 0; i < V && !truncated; i++)
             total += (double)p[i];
-        draw = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16; /* 2^-53 */
-        draw *= total;
-        for (i = 0; i < (truncated ? kept : V); i++) {
+        drawn = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16; /* 2^-53 */
+        drawn *= total;
+        for (i = 0; i < (truncated ? kept : V) && passed <= drawn; i++) {
             const int id = truncated ? ids[V - 1 - i] : i;
-            if (p[id] > 0) {
+            passed += (double)p[id];
+            if (p[id] > 0)
                 token = id;
-                draw -= (double)p[id];
-                if (draw < 0)
-                    break;
-            }
         }
     }
     if (sampler->counts) {

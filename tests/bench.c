@@ -76,7 +76,7 @@ AVX512 static double fma_512(long steps, float *sink)
     int i;
     for (i = 0; i < 16; i++) a[i] = _mm512_set1_ps((float)i);
     for (j = 0; j < steps; j++)
-        RWKV__UNROLL
+        RWKV__UNROLL_ALL
         for (i = 0; i < 16; i++) a[i] = _mm512_fmadd_ps(a[i], b, c);
     for (i = 1; i < 16; i++) a[0] = _mm512_add_ps(a[0], a[i]);
     *sink = _mm512_cvtss_f32(a[0]);
@@ -90,7 +90,7 @@ AVX2 static double fma_256(long steps, float *sink)
     int i;
     for (i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
     for (j = 0; j < steps; j++)
-        RWKV__UNROLL
+        RWKV__UNROLL_ALL
         for (i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], b, c);
     for (i = 1; i < 12; i++) a[0] = _mm256_add_ps(a[0], a[i]);
     *sink = _mm256_cvtss_f32(a[0]);
