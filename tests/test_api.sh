@@ -67,6 +67,7 @@ else
 fi
 check '-ffast-math is refused, with a reason' sh -c \
     "! $CC -O2 -ffast-math -I. -c '$work/impl.c' -o '$work/impl.o' 2> '$work/why' && grep -q 'changes the results' '$work/why'"
+check '-ffinite-math-only is refused' sh -c "! $CC -ffinite-math-only -I. -c '$work/impl.c' -o '$work/impl.o' 2> '$work/why'"
 
 # ---- several files ------------------------------------------------------------------------------
 check 'declarations and implementation in two files' sh -c \

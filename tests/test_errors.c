@@ -69,6 +69,30 @@ static void long_paths(void)
     }
 }
 
+/* The reason stands behind the path, which must not push it out.             */
+static void long_path_keeps_its_reason(void)
+{
+    char path[400];
+    rwkv_error error;
+    memset(path, 'p', sizeof path);
+    memcpy(path + sizeof path - 10, "/the.rwkv", 10);
+    CHECK(rwkv_load(path, NULL, &error) == NULL);
+    CHECK_MSG(strstr(error.message, "/the.rwkv: cannot open"), "%s", error.message);
+}
+
+/* An error of an earlier call does not stay.                                 */
+static void success_clears_the_error(void)
+{
+    shape s = {9, 3, 3, 3, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1};
+    model_image m = model_image_new(&s);
+    rwkv_error error;
+    memset(&error, 0xC3, sizeof error);
+    rwkv_free(rwkv_load_memory(m.data, m.size, NULL, &error));
+    CHECK_INT(error.code, RWKV_OK);
+    CHECK_INT(error.message[0], 0);
+    model_image_free(&m);
+}
+
 static void missing_file_is_named(void)
 {
     guarded_error g;
@@ -168,6 +192,8 @@ int main(int argc, char **argv)
     RUN(result_strings);
     RUN(result_strings_out_of_range);
     RUN(long_paths);
+    RUN(long_path_keeps_its_reason);
+    RUN(success_clears_the_error);
     RUN(missing_file_is_named);
     RUN(odd_paths);
     RUN(null_arguments);

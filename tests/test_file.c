@@ -671,8 +671,42 @@ static void vocabulary_lies(void)
         check_vocabulary_refused(&m, cells + 12 * i + 8, V + 1, "token of a cell");
         check_vocabulary_refused(&m, cells + 12 * i + 8, 0xFFFFFFFFu, "token of a cell");
     }
+    check_vocabulary_refused(&m, cells + 4, 0, "parent of the root");
+    check_vocabulary_refused(&m, cells + 8, 1, "token of the root");
     rwkv_free(load_image(&m, NULL));
     model_image_free(&m);
+}
+
+/* One token of so many bytes, in place of all those that begin before.       */
+static rwkv_model *load_long_token(uint32_t length, rwkv_error *error)
+{
+    model_image m = model_image_new(&base_shape);
+    uint8_t *offset = vocabulary_at(&m) + 16;
+    uint32_t i, V = (uint32_t)base_shape.V;
+    rwkv_model *model;
+    CHECK(m.vocab.offset[V] > length);
+    for (i = 1; m.vocab.offset[i] < length; i++) put32(offset + 4 * i, 0);
+    put32(offset + 4 * i, length);
+    image_fix(&m);
+    model = rwkv_load_memory(m.data, m.size, NULL, error);
+    if (model) {
+        int size;
+        CHECK(rwkv_token_bytes(model, (int)i - 1, &size) != NULL);
+        CHECK_INT(size, length);
+        rwkv_free(model);
+    }
+    model_image_free(&m);
+    return model;
+}
+
+static void longest_token(void)
+{
+    rwkv_error error;
+    CHECK(load_long_token(1024, &error) != NULL);
+    CHECK_INT(error.code, RWKV_OK);
+    CHECK(load_long_token(1025, &error) == NULL);
+    CHECK_INT(error.code, RWKV_ERR_FORMAT);
+    CHECK_MSG(strstr(error.message, "1025") && strstr(error.message, "1024"), "%s", error.message);
 }
 
 /* Whatever else is wrong there: refused or in range, and it ends.            */
@@ -724,6 +758,7 @@ int main(int argc, char **argv)
     RUN(free_without_alloc);
     RUN(arena_without_free);
     RUN(vocabulary_lies);
+    RUN(longest_token);
     RUN(random_changes_in_the_vocabulary);
     return test_end();
 }

@@ -470,6 +470,52 @@ static void odd_settings(void)
     scene_close(&c);
 }
 
+/* A long tail of tokens that are nothing beside the first: a float sum would stop
+ * growing before it reaches top_p, and keep them all.                        */
+static void long_tail(void)
+{
+    enum { N = 60000 };
+    rwkv_sampler s = sampler_new(1, 0.999f, 0, 1);
+    float *p = (float *)test_alloc(N * sizeof *p), total;
+    int *ids = (int *)test_alloc(N * sizeof *ids), i, kept, expected = 0;
+    double sum = 0, reached = 0;
+    for (i = 0; i < N; i++) sum += (double)(p[i] = i ? 2e-8f : 1.0f);
+    total = (float)sum;
+    while (reached < (double)s.top_p * (double)total) reached += (double)p[expected++];
+    kept = rwkv__truncate(&s, p, total, N, ids);
+    CHECK_MSG(expected > 1000 && expected < N / 2, "%d", expected);
+    CHECK_INT(kept, N); /* all of the tail are as probable as the last one kept  */
+    for (i = 1; i < N; i++) p[i] = 2e-8f * (1 - 1e-5f * (float)i / N);
+    for (i = 0, sum = 0; i < N; i++) sum += (double)p[i];
+    total = (float)sum;
+    for (reached = 0, expected = 0; reached < (double)s.top_p * (double)total;) {
+        reached += (double)p[expected++];
+    }
+    kept = rwkv__truncate(&s, p, total, N, ids);
+    CHECK_MSG(kept >= expected && kept < expected + N / 20, "%d, expected %d", kept, expected);
+    free(p);
+    free(ids);
+}
+
+/* All tokens become equally likely, but for those that cannot be.            */
+static void infinite_temperature(void)
+{
+    scene c;
+    int seen[V] = {0}, distinct = 0, i;
+    scene_open(&c, NULL);
+    random_logits(c.logits, 3);
+    c.logits[5] = -HUGE_VALF;
+    for (i = 0; i < 2000; i++) {
+        rwkv_sampler s = sampler_new(HUGE_VALF, 0, 0, (uint64_t)i);
+        int token = rwkv_sample(&s, c.state);
+        if (CHECK(token >= 0 && token < V)) seen[token]++;
+    }
+    for (i = 0; i < V; i++) distinct += seen[i] > 0;
+    CHECK_INT(seen[5], 0);
+    CHECK_INT(distinct, V - 1);
+    scene_close(&c);
+}
+
 static void null_arguments(void)
 {
     scene c;
@@ -514,6 +560,8 @@ int main(int argc, char **argv)
     RUN(seed_moves_on);
     RUN(odd_logits);
     RUN(odd_settings);
+    RUN(long_tail);
+    RUN(infinite_temperature);
     RUN(null_arguments);
     RUN(state_goes_on);
     return test_end();
