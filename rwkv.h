@@ -3259,7 +3259,7 @@ static float rwkv__penalized(const rwkv_sampler *s, const float *logits, size_t 
 /* Is token a to be taken before token b?                                     */
 static int rwkv__before(const float *p, int a, int b)
 {
-    return p[a] > p[b] || (p[a] == p[b] && a < b);
+    return p[a] != p[b] ? p[a] > p[b] : a < b;
 }
 
 /* Restore the heap `ids` of n tokens, whose top is the first to be taken, of

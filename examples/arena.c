@@ -27,28 +27,39 @@ static void *take(size_t size, size_t align, void *user)
     return arena + used - size;
 }
 
-static int fail(const char *what, const char *why, size_t bytes)
+static int fail(const char *what, const char *why)
 {
-    fprintf(stderr, "arena: %s: %s (%lu bytes)\n", what, why, (unsigned long)bytes);
+    fflush(stdout);
+    fprintf(stderr, "arena: %s: %s\n", what, why);
+    return 1;
+}
+
+static int too_small(const char *what, size_t needs)
+{
+    fflush(stdout);
+    fprintf(stderr, "arena: %s: needs %lu bytes, %lu of %lu are left (ARENA_BYTES)\n", what,
+            (unsigned long)needs, (unsigned long)(sizeof arena - used),
+            (unsigned long)sizeof arena);
     return 1;
 }
 
 static void report(const char *what, size_t bytes)
 {
+    fflush(stdout);
     fprintf(stderr, "%10lu bytes  %s\n", (unsigned long)bytes, what);
 }
 
-/* Read the file into what is left of the arena. */
+/* Read the file into what is left of the arena. If it does not fit, *size is still
+ * how large it is, and what has been read is worthless.                       */
 static const char *read_file(const char *path, void **data, size_t *size)
 {
     FILE *file = fopen(path, "rb");
-    const char *why = NULL;
+    const char *why;
+    size_t      n;
     if (!file) return "cannot open it";
     *data = take(0, 64, NULL);
-    *size = fread(*data, 1, sizeof arena - used, file);
-    if (ferror(file)) why = "cannot read it";
-    else if (fgetc(file) != EOF) why = "larger than the arena: compile with a larger ARENA_BYTES";
-    take(*size, 1, NULL);
+    while ((n = fread(*data, 1, sizeof arena - used, file)) > 0) *size += n;
+    why = ferror(file) ? "cannot read it" : NULL;
     fclose(file);
     return why;
 }
@@ -67,27 +78,32 @@ int main(int argc, char **argv)
     rwkv_state  *state;
 
     why = read_file(path, &data, &size);
-    if (why) return fail(path, why, size);
+    if (why) return fail(path, why);
+    if (!take(size, 1, NULL)) return too_small(path, size);
     report("the model file", size);
 
     options.chunk = 1; /* one token at a time needs the least scratch */
     options.allocator.alloc = take;
     before = used;
     model = rwkv_load_memory(data, size, &options, &error);
-    if (!model) return fail(path, error.message, size);
+    if (!model) return fail(path, error.message);
     report("the model, which points into the file", used - before);
 
+    if (rwkv_model_info(model).tokenizer == RWKV_TOKENIZER_NONE)
+        return fail(path, "no tokenizer in the file");
+    if (rwkv_model_info(model).tokenizer == RWKV_TOKENIZER_20B)
+        return fail(path, "the 20B vocabulary can be decoded but not encoded yet");
     state_bytes = rwkv_model_info(model).state_bytes;
     before = used;
     memory = take(state_bytes, 64, NULL);
     state = memory ? rwkv_state_init(model, memory, state_bytes) : NULL;
-    if (!state) return fail("a state", "compile with a larger ARENA_BYTES", state_bytes);
+    if (!state) return too_small("a state", state_bytes);
     report("the state with its scratch and logits", state_bytes);
     before = used;
 
     n = rwkv_tokenize(model, prompt, sizeof prompt - 1, tokens, (int)sizeof prompt);
     rwkv_eval(0, state);
-    if (!rwkv_eval_sequence(tokens, n, state)) return fail(path, "no tokenizer in the file", size);
+    if (!rwkv_eval_sequence(tokens, n, state)) return fail(path, "cannot encode the prompt");
     fputs(prompt, stdout);
     for (n = 0; n < 40 && (token = rwkv_sample(&sampler, state)) != 0; n++) {
         const char *bytes = rwkv_token_bytes(model, token, &length);

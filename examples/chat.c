@@ -8,13 +8,15 @@
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 
+#define COMMANDS "/reset, /save FILE, /load FILE, /quit"
+
 static const char usage[] =
     "usage: chat [options] MODEL\n"
-    "A line is what you say; a \\ at its end goes on in the next line. Commands:\n"
-    "  /reset  /save FILE  /load FILE  /quit\n\n"
+    "A line is what you say; a \\ at its end goes on in the next line, // at its beginning\n"
+    "is a /. Commands: " COMMANDS "; Ctrl-D is /quit.\n\n"
     "  --session FILE   go on from FILE if it exists (with its own seed), and keep the\n"
     "                   conversation there\n"
-    "  --length N       most tokens in an answer (%d)\n" SAMPLER_USAGE;
+    "  --length N       most tokens in an answer (%d)\n" SAMPLER_USAGE("the clock");
 
 typedef struct chat {
     rwkv_model  *model;
@@ -42,9 +44,9 @@ static void begin(chat *c)
 static void read_turn(chat *c, const char *text, size_t size)
 {
     char  *turn = (char *)grab(size + 32, 1);
-    size_t i, n = 6;
+    size_t i = size && text[0] == '/', n = 6; /* of // only one is said */
     memcpy(turn, "User: ", n);
-    for (i = 0; i < size; i++)
+    for (; i < size; i++)
         if (text[i] != '\r' && (text[i] != '\n' || turn[n - 1] != '\n')) turn[n++] = text[i];
     while (n > 6 && (turn[n - 1] == '\n' || turn[n - 1] == ' ')) n--;
     memcpy(turn + n, "\n\nAssistant:", 12);
@@ -73,7 +75,8 @@ static void answer(chat *c)
         if (!writer_flush(&c->out)) break;
     }
     if (newlines < 2) read_text(c, "\n\n", (size_t)(2 - newlines));
-    if (shown) writer_end(&c->out); else fputs("\n", stdout);
+    if (!shown) writer_put(&c->out, "\n", 1);
+    writer_end(&c->out);
 }
 
 /* 0: the conversation is over. */
@@ -83,7 +86,7 @@ static int command(chat *c, const char *line)
     if (strcmp(line, "/reset") == 0) begin(c);
     else if (strncmp(line, "/save ", 6) == 0) save_session(c->state, &c->sampler, line + 6);
     else if (strncmp(line, "/load ", 6) == 0) load_session(c->state, &c->sampler, line + 6);
-    else warn("%s: the commands are /reset, /save FILE, /load FILE, /quit", line);
+    else warn("%s: the commands are " COMMANDS ", and // is a /", line);
     return 1;
 }
 
@@ -95,6 +98,7 @@ static char *hear(size_t *size)
     if (is_terminal(stdin)) fputs("> ", stdout);
     fflush(stdout);
     text = read_until(stdin, "standard input", '\n', size);
+    if (!text && is_terminal(stdin)) fputs("\n", stdout);
     while (text && *size && text[*size - 1] == '\\' &&
            (more = read_until(stdin, "standard input", '\n', &length)) != NULL) {
         text[*size - 1] = '\n';
@@ -114,8 +118,7 @@ int main(int argc, char **argv)
     int          help = 0, going = 1, ok = 1;
     size_t       size;
     char        *text;
-    const option options[] = {
-        SAMPLER_OPTIONS(c.sampler), {"--session", 's', &session, 0, 0},
+    const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 's', &session, 0, 0},
         {"--length", 'i', &c.length, 0, INT_MAX}, HELP_OPTIONS(help)};
 
     c.sampler.seed = (uint64_t)time(NULL);
@@ -125,10 +128,11 @@ int main(int argc, char **argv)
     c.state = new_state(c.model);
     c.sampler.counts = (float *)grab((size_t)rwkv_model_info(c.model).n_vocab, sizeof(float));
     begin(&c);
-    if (session && exists(session) && !load_session(c.state, &c.sampler, session)) exit(1);
+    if (session) open_session(c.state, &c.sampler, session);
+    if (is_terminal(stdin)) fputs("(" COMMANDS " or Ctrl-D; // is a /)\n", stderr);
 
-    while (going && !ferror(stdout) && (text = hear(&size)) != NULL) {
-        if (text[0] == '/') going = command(&c, text);
+    while (going && !c.out.error && (text = hear(&size)) != NULL) {
+        if (text[0] == '/' && text[1] != '/') going = command(&c, text);
         else if (strspn(text, " \t\r\n") < size) {
             read_turn(&c, text, size);
             answer(&c);
@@ -137,9 +141,9 @@ int main(int argc, char **argv)
         free(text);
     }
     if (session) ok = save_session(c.state, &c.sampler, session);
-    if (ferror(stdout)) warn("standard output: %s", strerror(errno));
+    if (c.out.error && ok) writer_quit(&c.out);
     free(c.sampler.counts);
     rwkv_state_free(c.state);
     rwkv_free(c.model);
-    return ok && !ferror(stdout) ? 0 : 1;
+    return ok ? 0 : 1;
 }

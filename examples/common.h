@@ -86,14 +86,14 @@ typedef struct option {
     {"--seed", 'u', &(s).seed, 0, 0}
 #define HELP_OPTIONS(help)                                                                         \
     {"--help", '1', &(help), 0, 0}, {"-h", '1', &(help), 0, 0}, {NULL, 0, NULL, 0, 0}
-#define SAMPLER_USAGE                                                                              \
+#define SAMPLER_USAGE(seed)                                                                        \
     "  --temperature X  0: always the most probable token; higher: bolder (%g)\n"                  \
     "  --top-p X        choose among the likeliest tokens that make up X; 0: all (%g)\n"           \
     "  --top-k N        choose among the N likeliest tokens; 0: all (%d)\n"                        \
     "  --presence X     make tokens that have occurred less likely (%g)\n"                         \
     "  --frequency X    the same for every time they have occurred (%g)\n"                         \
     "  --decay X        how occurrences fade with every token; 0: not at all (%g)\n"               \
-    "  --seed N         the same seed writes the same text (the clock)\n"
+    "  --seed N         the same seed writes the same text (" seed ")\n"
 
 #define SAMPLER_DEFAULTS(s)                                                                        \
     (double)(s).temperature, (double)(s).top_p, (s).top_k, (double)(s).presence,                   \
@@ -170,7 +170,7 @@ static inline char *read_until(FILE *file, const char *name, int stop, size_t *s
         }
         text[n++] = (char)c;
     }
-    if (ferror(file)) fail(1, "%s: %s after %lu bytes", name, strerror(errno), (unsigned long)n);
+    if (ferror(file)) fail(1, "%s: %s", name, strerror(errno));
     if (c == EOF && stop != EOF && n == 0) { free(text); text = NULL; }
     else text[n] = '\0';
     *size = n;
@@ -178,14 +178,16 @@ static inline char *read_until(FILE *file, const char *name, int stop, size_t *s
 }
 
 /* The file at `path`; "-" is standard input. NULL, and why is said, if it cannot
- * be opened.                                                                  */
+ * be opened or not one byte of it can be read, as with a folder.              */
 static inline char *try_file(const char *path, size_t *size)
 {
     int   piped = strcmp(path, "-") == 0;
     FILE *file = piped ? stdin : fopen(path, "rb");
     char *text = NULL;
-    if (file) text = read_until(file, piped ? "standard input" : path, EOF, size);
-    else warn("%s: %s", path, strerror(errno));
+    int   c = file ? getc(file) : EOF;
+    if (c != EOF) ungetc(c, file);
+    if (!file || ferror(file)) warn("%s: %s", piped ? "standard input" : path, strerror(errno));
+    else text = read_until(file, piped ? "standard input" : path, EOF, size);
     if (file && !piped) fclose(file);
     return text;
 }
@@ -197,6 +199,26 @@ static inline char *read_file(const char *path, size_t *size)
     return text;
 }
 
+/* The same without the newline at its end, which most files have and few prompts
+ * mean: the text would go on in the next line.                                */
+static inline char *read_prompt_file(const char *path, size_t *size)
+{
+    char *text = read_file(path, size);
+    if (*size && text[*size - 1] == '\n') --*size;
+    if (*size && text[*size] == '\n' && text[*size - 1] == '\r') --*size;
+    return text;
+}
+
+/* The next line from *at on that is not empty, without its end; NULL: none. */
+static inline const char *next_line(const char *text, size_t size, size_t *at, size_t *length)
+{
+    while (*at < size && (text[*at] == '\n' || text[*at] == '\r')) ++*at;
+    text += *at;
+    for (*length = 0; *at < size && text[*length] != '\n'; ++*at) ++*length;
+    if (*length && text[*length - 1] == '\r') --*length;
+    return *length ? text : NULL;
+}
+
 static inline int exists(const char *path)
 {
     FILE *file = fopen(path, "rb");
@@ -205,12 +227,30 @@ static inline int exists(const char *path)
     return file != NULL;
 }
 
+/* Open the file that becomes `path` when it is complete; *part is its name. */
+static inline FILE *open_part(const char *path, char **part)
+{
+    *part = (char *)grab(strlen(path) + 6, 1);
+    return fopen(strcat(strcpy(*part, path), ".part"), "wb");
+}
+
+/* Fail now if write_file would. */
+static inline void check_writable(const char *path)
+{
+    char *part;
+    FILE *file = open_part(path, &part);
+    if (!file) fail(1, "%s: cannot be written: %s", path, strerror(errno));
+    fclose(file);
+    remove(part);
+    free(part);
+}
+
 /* Write a file that takes the place of an old one only when it is complete. 0,
  * and why is said, if that fails.                                             */
 static inline int write_file(const char *path, const char *data, size_t size)
 {
-    char *part = (char *)grab(strlen(path) + 6, 1);
-    FILE *file = fopen(strcat(strcpy(part, path), ".part"), "wb");
+    char *part;
+    FILE *file = open_part(path, &part);
     int   ok = file && fwrite(data, 1, size, file) == size;
     if (file && fclose(file) != 0) ok = 0;
 #ifdef _WIN32
@@ -225,10 +265,12 @@ static inline int write_file(const char *path, const char *data, size_t size)
 
 /* ---- models --------------------------------------------------------------- */
 
+/* A model that can read text. */
 static inline rwkv_model *open_model(const char *path, const rwkv_options *options)
 {
     rwkv_error  error;
     rwkv_model *model;
+    rwkv_info   info;
     int         i = 0;
     char        known[128] = "";
     if (!path) fail(2, "expected a model file (try --help)");
@@ -244,7 +286,10 @@ static inline rwkv_model *open_model(const char *path, const rwkv_options *optio
         int named = strncmp(error.message, path, strlen(path)) == 0;
         fail(1, "%s%s%s", named ? "" : path, named ? "" : ": ", error.message);
     }
-    if (rwkv_tokenize(model, "", 0, NULL, 0) < 0)
+    info = rwkv_model_info(model);
+    if (info.tokenizer == RWKV_TOKENIZER_20B)
+        fail(1, "%s: the 20B vocabulary can be decoded but not encoded yet", path);
+    if (info.tokenizer == RWKV_TOKENIZER_NONE)
         fail(1, "%s: no tokenizer in the file (tools/convert_pth.py --vocab puts one in)", path);
     return model;
 }
@@ -299,7 +344,11 @@ static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const c
     size_t      need = rwkv_state_save(state, NULL, 0), size = 0, i;
     char       *data = try_file(path, &size);
     rwkv_result result = rwkv_state_load(state, data, size < need ? size : need);
-    if (data && result != RWKV_OK)
+    if (data && result == RWKV_ERR_MISMATCH)
+        warn("%s: belongs to another model file", path);
+    else if (data && size == need + 8 && result != RWKV_OK)
+        warn("%s: %s", path, rwkv_result_string(result));
+    else if (data && result != RWKV_OK)
         warn("%s: %s (%lu bytes; a session of this model has %lu)", path,
              rwkv_result_string(result), (unsigned long)size, (unsigned long)need + 8);
     if (result == RWKV_OK && size >= need + 8)
@@ -307,5 +356,13 @@ static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const c
             sampler->seed |= (uint64_t)(unsigned char)data[need + i] << (8 * i);
     free(data);
     return result == RWKV_OK;
+}
+
+/* Go on from the session in the file if there is one. Fails if there is one that
+ * cannot be used, or if none could be kept there later.                       */
+static inline void open_session(rwkv_state *state, rwkv_sampler *sampler, const char *path)
+{
+    if (exists(path) && !load_session(state, sampler, path)) exit(1);
+    check_writable(path);
 }
 #endif

@@ -10,15 +10,19 @@
 
 static const char usage[] =
     "usage: complete [options] MODEL [PROMPT | -]\n"
-    "Continue PROMPT, or with - what stands on standard input. Without either, write\n"
-    "a text from its beginning. The text goes to standard output, the rest to\n"
-    "standard error.\n\n"
-    "  --length N       write at most N tokens (%d)\n" SAMPLER_USAGE
+    "Continue PROMPT, or with - what stands on standard input, without one newline at\n"
+    "its end. Without either, write a text from its beginning. The text goes to standard\n"
+    "output, the rest to standard error.\n\n"
+    "  --length N       write at most N tokens (%d)\n" SAMPLER_USAGE("the clock")
     "  --no-bos         do not put the model's end of text (token 0) before the prompt\n"
     "  --no-stop        go on after an end of text\n"
     "  --no-echo        do not repeat the prompt on standard output\n"
     "  --quiet          nothing on standard error unless it is an error\n"
-    "  --threads N      parts a matrix is split into (as many as OpenMP has)\n"
+#ifdef _OPENMP
+    "  --threads N      threads to use (as many as OpenMP has)\n"
+#else
+    "  --threads N      no effect without OpenMP; build with cc -O2 -fopenmp\n"
+#endif
     "  --isa NAME       kernels to use: ";
 
 typedef struct settings {
@@ -39,6 +43,11 @@ static void describe(const rwkv_model *model, const char *path, int n_threads)
 {
     static const char *const types[] = {"?", "f32", "f16", "bf16", "q8", "q4"};
     rwkv_info info = rwkv_model_info(model);
+#ifndef _OPENMP
+    if (n_threads > 1)
+        warn("--threads %d: no effect without OpenMP; build with cc -O2 -fopenmp", n_threads);
+    n_threads = 0;
+#endif
     fprintf(stderr, "model:  %s, RWKV-%d, %d layers x %d, vocabulary %d, %s, %.1f MB\n", path,
             info.version, info.n_layer, info.n_embd, info.n_vocab,
             types[info.type > RWKV_TYPE_Q4 ? 0 : info.type], (double)info.model_bytes / 1e6);
@@ -46,9 +55,6 @@ static void describe(const rwkv_model *model, const char *path, int n_threads)
     if (n_threads) fprintf(stderr, "%d thread%s, ", n_threads, n_threads > 1 ? "s" : "");
     fprintf(stderr, "%.0f kB for a state (%.0f kB saved)\n", (double)info.state_bytes / 1e3,
             (double)info.save_bytes / 1e3);
-#ifndef _OPENMP
-    if (n_threads > 1) warn("--threads: built without OpenMP, so one thread does all the parts");
-#endif
 }
 
 /* Read the prompt, after the end of the text before it. */
@@ -82,7 +88,7 @@ int main(int argc, char **argv)
 {
     settings s = {{0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}},
                   {0.7f, 0.9f, 0, 0, 0, 0.996f, NULL, 0}, 256, 1, 1, 1, 0};
-    int help = 0, n_read, n_written, ok;
+    int help = 0, n_read, n_written;
     const char *words[2] = {NULL, ""};
     const option options[] = {
         SAMPLER_OPTIONS(s.sampler), {"--length", 'i', &s.length, 0, INT_MAX},
@@ -104,7 +110,7 @@ int main(int argc, char **argv)
     state = new_state(model);
     if (!s.quiet) describe(model, words[0], s.model.n_threads);
     size = strlen(words[1]);
-    if (strcmp(words[1], "-") == 0) words[1] = piped = read_file("-", &size);
+    if (strcmp(words[1], "-") == 0) words[1] = piped = read_prompt_file("-", &size);
     s.sampler.counts = (float *)grab((size_t)rwkv_model_info(model).n_vocab, sizeof(float));
     if (!s.quiet) fprintf(stderr, "seed:   %llu\n\n", (unsigned long long)s.sampler.seed);
 
@@ -118,8 +124,7 @@ int main(int argc, char **argv)
     middle = seconds();
     n_written = write_text(&s, &out, state, model);
     end = seconds();
-    ok = writer_end(&out);
-    if (!ok) warn("standard output: %s", strerror(errno));
+    if (!writer_end(&out)) writer_quit(&out);
     if (!s.quiet)
         fprintf(stderr, "\nread %d tokens in %.3f s (%.0f/s), wrote %d in %.3f s (%.0f/s)\n",
                 n_read, middle - begin, rate(n_read, middle - begin), n_written, end - middle,
@@ -128,5 +133,5 @@ int main(int argc, char **argv)
     free(s.sampler.counts);
     rwkv_state_free(state);
     rwkv_free(model);
-    return ok ? 0 : 1;
+    return 0;
 }

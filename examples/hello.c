@@ -10,14 +10,14 @@ int main(int argc, char **argv)
     rwkv_state  *state = rwkv_state_new(model);
     rwkv_sampler sampler = {0.7f, 0.9f, 0, 0, 0, 0, NULL, 3}; /* temperature, top p; seed 3 */
     int          tokens[16], n = rwkv_tokenize(model, "Once upon a time", 16, tokens, 16);
+    int          size, token; /* 0: the end of a text, and what comes before one */
     const float *logits = rwkv_eval(0, state) ? rwkv_eval_sequence(tokens, n, state) : NULL;
 
     if (logits) printf("Once upon a time");
-    else fprintf(stderr, "hello: %s\n", model ? "no memory, or no tokenizer" : error.message);
-    for (n = 0; logits && n < 200; n++) {
-        int         size, token = rwkv_sample(&sampler, state);
+    else fprintf(stderr, "hello: %s\n", !model ? error.message : !state ? "no memory for a state"
+                                        : "the file has no vocabulary that can encode text");
+    for (n = 0; logits && n < 200 && (token = rwkv_sample(&sampler, state)) != 0; n++) {
         const char *bytes = rwkv_token_bytes(model, token, &size);
-        if (token == 0) break; /* the end of a text, and what comes before one */
         fwrite(bytes, 1, (size_t)size, stdout);
         fflush(stdout);
         logits = rwkv_eval(token, state);

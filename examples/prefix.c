@@ -10,9 +10,10 @@
 
 static const char usage[] =
     "usage: prefix [options] MODEL [FILE | -]\n"
-    "Continue the text of FILE, of standard input, or one of its own, several times.\n\n"
+    "Continue the text of FILE, of standard input (without one newline at its end), or\n"
+    "one of its own, several times.\n\n"
     "  --count N        continuations; the seed of each next one is one more (%d)\n"
-    "  --length N       write at most N tokens in each (%d)\n" SAMPLER_USAGE;
+    "  --length N       write at most N tokens in each (%d)\n" SAMPLER_USAGE("1");
 
 static const char own_text[] =
     "Once upon a time there was an old miller who had a mill by the river, and a daughter "
@@ -31,9 +32,9 @@ static const char own_text[] =
 static int *read_prefix(const char *file, const rwkv_model *model, int *n)
 {
     size_t size = sizeof own_text - 1;
-    char  *text = file ? read_file(file, &size) : NULL;
+    char  *text = file ? read_prompt_file(file, &size) : NULL;
     int   *tokens = tokens_of(model, text ? text : own_text, size, n);
-    if (*n == 0) fail(1, "%s: no text in it", file);
+    if (*n == 0) fail(1, "%s: no text in it", strcmp(file, "-") ? file : "standard input");
     free(text);
     return tokens;
 }
@@ -54,7 +55,7 @@ static void write_text(const rwkv_model *model, rwkv_sampler *sampler, int lengt
         if (!writer_token(&out, model, token)) break;
         rwkv_eval(token, state);
     }
-    if (!writer_end(&out)) fail(1, "standard output: %s", strerror(errno));
+    if (!writer_end(&out)) writer_quit(&out);
 }
 
 int main(int argc, char **argv)

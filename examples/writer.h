@@ -4,6 +4,7 @@
 #ifndef WRITER_H
 #define WRITER_H
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ typedef struct writer {
     unsigned char part[4];        /* a character so far                          */
     char          word[128];      /* a word so far                               */
     char          last;           /* byte written                                */
+    int           error;          /* errno of the first write that failed, or 0  */
 } writer;
 
 static inline int is_terminal(FILE *file)
@@ -128,7 +130,12 @@ static inline void writer_put(writer *w, const char *text, size_t size)
 }
 
 /* The reader sees it now. 0 if it could not be written. */
-static inline int writer_flush(writer *w) { return fflush(w->file) == 0 && !ferror(w->file); }
+static inline int writer_flush(writer *w)
+{
+    int failed = fflush(w->file) != 0 || ferror(w->file);
+    if (failed && !w->error) w->error = errno;
+    return !failed;
+}
 
 /* The text of a token, seen at once. 0 if it could not be written. */
 static inline int writer_token(writer *w, const rwkv_model *model, int token)
@@ -148,5 +155,15 @@ static inline int writer_end(writer *w)
     w->column = w->spaces = 0;
     w->last = '\n';
     return writer_flush(w);
+}
+
+/* End the program because of w->error. A reader that has left, as head does,
+ * wants no more: then there is nothing to say.                                */
+static inline void writer_quit(const writer *w)
+{
+#ifdef EPIPE
+    if (w->error == EPIPE) exit(0);
+#endif
+    fail(1, "standard output: %s", strerror(w->error));
 }
 #endif

@@ -24,6 +24,11 @@
 #define TEST_PRINTF(at, first)
 #endif
 
+/* Defined as 1 for an emulated machine, where the longest cases are left out. */
+#ifndef TEST_SLOW_MACHINE
+#define TEST_SLOW_MACHINE 0
+#endif
+
 /* ---- cases and checks --------------------------------------------------- */
 
 enum { TEST_MOST_PRINTED = 8 }; /* failed checks of one case that are printed */

@@ -73,6 +73,16 @@ tell --seed 4 --length 200 "$MODEL" "Once upon a time" >"$T/other"
 check "complete: another seed, another text" differ story other
 printf 'Once upon a time' | tell --seed 3 --length 200 "$MODEL" - >"$T/again"
 check "complete: standard input is the same as the argument" same story again
+printf 'Once upon a time\n' | tell --seed 3 --length 200 "$MODEL" - >"$T/again"
+check "complete: without the newline at its end" same story again
+tell --seed 3 --length 200 "$MODEL" "Once upon a time
+" >"$T/again"
+check "complete: which would change the text" differ story again
+printf 'One\n\n' | tell --length 0 "$MODEL" - >"$T/out"
+printf 'One\n' >"$T/expected"
+check "complete: one newline only" same expected out
+printf 'One\r\n' | tell --length 0 "$MODEL" - >"$T/out"
+check "complete: a CRLF is one newline" same expected out
 tell --seed=3 --threads=3 --length=200 -- "$MODEL" "Once upon a time" >"$T/again"
 check "complete: --option=value, three threads: the same text" same story again
 { printf 'Once upon a time'; tell --no-echo --seed 3 --length 200 "$MODEL" "Once upon a time"; } \
@@ -123,8 +133,14 @@ check "complete: a long prompt" [ "$(wc -c <"$T/out")" -gt "$(wc -c <"$T/long")"
 check "complete: the prompt counts to its last byte" differ out again
 "$T/complete" --no-stop --length 60000 "$MODEL" 2>"$T/err" | head -c 300 >"$T/out"
 check "complete: its reader leaves" [ "$(wc -c <"$T/out")" -eq 300 ]
-check "complete: and it ends, and says so" grep -q '^complete: standard output: ' "$T/err"
-check "complete: at once" [ "$(grep -c 'wrote 60000' "$T/err")" -eq 0 ]
+check "complete: and it ends at once" [ "$(grep -c 'wrote 60000' "$T/err")" -eq 0 ]
+check "complete: and quietly" [ "$(grep -c '^complete: ' "$T/err")" -eq 0 ]
+for program in complete batch prefix chat; do
+    printf 'Hello.\nGo on.\n' |
+        { "$T/$program" --length 200 "$MODEL" 2>"$T/err"; echo $? >"$T/status"; } | :
+    check "$program: no reader: exit status" [ "$(cat "$T/status")" -eq 0 ]
+    check "$program: no reader: quiet" [ "$(grep -c "^$program: " "$T/err")" -eq 0 ]
+done
 if [ -w /dev/full ]; then
     tell "$MODEL" "The" >/dev/full 2>"$T/err"
     check "complete: a full disk is an error" [ $? -eq 1 ]
@@ -152,22 +168,43 @@ head -c 100000 "$MODEL" >"$T/cut.rwkv"
 check "complete: a file that is cut" fails 1 "100000" "$T/complete" "$T/cut.rwkv" a
 check "complete: --help" runs "$T/complete" --help
 check "complete: --help goes to standard output" grep -q '^usage: complete' "$T/out"
+check "complete: --help: its seed" grep -q -e '--seed .*(the clock)' "$T/out"
+check "complete: a folder for a model" fails 1 "$T: " "$T/complete" "$T" a
+"$T/complete" --threads 2 --length 0 "$MODEL" a >"$T/out" 2>"$T/err"
+if grep -q OpenMP "$T/err"; then
+    check "complete: --threads without OpenMP: how to build" grep -q -e '-fopenmp' "$T/err"
+    check "complete: and that comes first" [ "$(sed -n '/OpenMP/=' "$T/err")" -eq 1 ]
+fi
 if command -v python3 >/dev/null; then
     python3 -c '
 import struct, sys, zlib
 data = bytearray(open(sys.argv[1], "rb").read())
-size = len(data) - struct.unpack_from("<Q", data, 56)[0]
-struct.pack_into("<I", data, 20, 0)
-struct.pack_into("<QQ", data, 48, size, 0)
-struct.pack_into("<I", data, 120, zlib.crc32(data[128:size]))
-struct.pack_into("<I", data, 124, zlib.crc32(data[:124]))
-open(sys.argv[2], "wb").write(data[:size])' "$MODEL" "$T/mute.rwkv"
+def write(path, tokenizer, size, vocabulary, first):
+    struct.pack_into("<I", data, 20, tokenizer)
+    struct.pack_into("<QQ", data, 48, size, vocabulary)
+    data[128] ^= first
+    struct.pack_into("<I", data, 120, zlib.crc32(data[128:size]))
+    struct.pack_into("<I", data, 124, zlib.crc32(data[:124]))
+    open(path, "wb").write(data[:size])
+vocabulary = struct.unpack_from("<Q", data, 56)[0]
+write(sys.argv[2] + "/20b.rwkv", 3, len(data), vocabulary, 0)
+write(sys.argv[2] + "/other.rwkv", 2, len(data), vocabulary, 1)
+write(sys.argv[2] + "/mute.rwkv", 0, len(data) - vocabulary, 0, 1)' "$MODEL" "$T"
     check "complete: no tokenizer" fails 1 "no tokenizer" "$T/complete" "$T/mute.rwkv" a
-    check "hello: no tokenizer" fails 1 "no tokenizer" "$T/hello" "$T/mute.rwkv"
+    check "hello: no tokenizer" fails 1 "no vocabulary that can encode" "$T/hello" "$T/mute.rwkv"
     runs "$T/arena" "$T/mute.rwkv"
     check "arena: no tokenizer" [ $? -eq 1 ]
+    for program in complete chat batch prefix; do
+        check "$program: the 20B vocabulary" \
+            fails 1 "20b.rwkv: the 20B vocabulary can be decoded" "$T/$program" "$T/20b.rwkv"
+    done
+    runs "$T/arena" "$T/20b.rwkv"
+    check "arena: the 20B vocabulary" grep -q "20B vocabulary can be decoded" "$T/err"
+    runs "$T/chat" --session "$T/others" "$T/other.rwkv"
+    check "chat: a session of another model" \
+        fails 1 "others: belongs to another model file" "$T/chat" --session "$T/others" "$MODEL"
 else
-    echo "skipped: no python3 to make a model without a tokenizer"
+    echo "skipped: no python3 to make other models"
 fi
 
 # ---- hello and arena write what complete writes
@@ -184,8 +221,16 @@ if command -v nm >/dev/null && nm "$T/arena" >"$T/symbols" 2>/dev/null && [ -s "
     check "arena: does not know malloc" [ "$(grep -c -w '[mc]alloc' "$T/symbols")" -eq 0 ]
 fi
 # shellcheck disable=SC2086
-$CC -std=c99 $CFLAGS -DARENA_BYTES=100000 -o "$T/small" examples/arena.c -lm
-check "arena: too small for the file" fails 1 "ARENA_BYTES" "$T/small" "$MODEL"
+$CC -std=c99 $CFLAGS -O0 -DARENA_BYTES=100000 -o "$T/small" examples/arena.c -lm
+check "arena: too small for the file: both numbers" \
+    fails 1 "needs $(($(wc -c <"$MODEL"))) bytes, [0-9]* of 100000 .*ARENA_BYTES" \
+    "$T/small" "$MODEL"
+check "arena: no such file" fails 1 "none: cannot open it\$" "$T/arena" "$T/none"
+check "arena: a folder" fails 1 "cannot read it\$" "$T/arena" "$T"
+"$T/arena" "$MODEL" >"$T/out" 2>&1
+check "arena: in one pipe: the text" grep -q '^Once upon a time' "$T/out"
+check "arena: and the numbers stay in order" \
+    [ "$(sed -n '$s/.*  //p' "$T/out")" = "of the arena in use" ]
 
 # ---- batch
 
@@ -195,12 +240,24 @@ tell --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/expected"
 echo >>"$T/expected"
 head -n "$(wc -l <"$T/expected")" "$T/out" >"$T/first"
 check "batch: the first story is the one complete writes" same expected first
-printf 'The cat\n\nThe dog\nA bird' | "$T/batch" --length 300 "$MODEL" - >"$T/out" 2>"$T/err"
+printf 'The cat\n\nThe dog\nA bird' | "$T/batch" --length 99 "$MODEL" - >"$T/out" 2>"$T/err"
 check "batch: prompts from standard input" grep -q 'in 3 texts: .*equal to the bit' "$T/err"
 for prompt in "The cat" "The dog" "A bird"; do
     check "batch: has \"$prompt\"" grep -q "^$prompt" "$T/out"
 done
-check "batch: no prompts" runs "$T/batch" "$MODEL" /dev/null
+printf '\r\n\nThe cat\r\n\r\nThe dog\nA bird\n\n' |
+    "$T/batch" --length 99 "$MODEL" - >"$T/again" 2>"$T/err"
+check "batch: line ends of both kinds, and empty lines" same out again
+check "batch: no prompts" fails 1 "/dev/null: no prompts" "$T/batch" "$MODEL" /dev/null
+check "batch: none on standard input" fails 1 "input: no prompts" "$T/batch" "$MODEL" -
+yes 'The cat' | head -n 66 | "$T/batch" --length 9 "$MODEL" - >"$T/out" 2>"$T/err"
+check "batch: more than a group" grep -q 'in 66 texts: .*equal to the bit' "$T/err"
+tell --seed 66 --length 9 "$MODEL" "The cat" >"$T/expected"
+echo >>"$T/expected"
+tail -n "$(wc -l <"$T/expected")" "$T/out" >"$T/again"
+check "batch: the last has its own seed" same expected again
+"$T/batch" --length 5 "$MODEL" 2>&1 | tail -n 1 >"$T/out"
+check "batch: in one pipe: the numbers come last" grep -q 'equal to the bit$' "$T/out"
 check "batch: --length 0" runs "$T/batch" --length 0 "$MODEL"
 check "batch: no such file" fails 1 "$T/none: " "$T/batch" "$MODEL" "$T/none"
 check "batch: a bad value" fails 2 '--length: expected .*"-1"' "$T/batch" --length -1 "$MODEL"
@@ -218,6 +275,12 @@ done >"$T/again"
 check "prefix: each is the one complete writes" same expected again
 "$T/prefix" --count 3 --length 30 "$MODEL" - <"$T/fox" >"$T/out" 2>"$T/err"
 check "prefix: standard input" same expected out
+echo >>"$T/fox"
+check "prefix: with a newline at its end" runs "$T/prefix" --count 3 --length 30 "$MODEL" "$T/fox"
+check "prefix: the same" same expected out
+check "prefix: a folder" fails 1 "$T: Is a directory\$" "$T/prefix" "$MODEL" "$T"
+check "prefix: --help" runs "$T/prefix" --help
+check "prefix: --help: its seed" grep -q -e '--seed .*(1)' "$T/out"
 check "prefix: its own text" runs "$T/prefix" --count 2 --length 5 "$MODEL"
 check "prefix: an empty text" fails 1 "no text" "$T/prefix" "$MODEL" /dev/null
 
@@ -257,10 +320,16 @@ lines=$(printf 'Hello.\n' | chat | wc -l)
 check "chat: /load goes on from /save" same all again
 printf '\n  \n/quit\nHello.\n' | chat >"$T/out"
 check "chat: empty lines and /quit say nothing" [ ! -s "$T/out" ]
-printf '/nonsense\n/load %s\nHello.\n' "$T/none" | chat >"$T/out" 2>"$T/err"
+greedy 'User: /quit
+
+Assistant:' | sed 's/^ //; /^$/d' >"$T/expected"
+printf '//quit\n' | "$T/chat" --temperature 0 --presence 0 --frequency 0 --length 20 "$MODEL" \
+    >"$T/out" 2>"$T/err"
+check "chat: // says a slash" same expected out
+printf '/load %s\n/nonsense\n/load %s\nHello.\n' "$T" "$T/none" | chat >"$T/out" 2>"$T/err"
 printf 'Hello.\n' | chat >"$T/again"
 check "chat: a bad command is said, and it goes on" same again out
-check "chat: both bad commands" [ "$(grep -c '^chat: ' "$T/err")" -eq 2 ]
+check "chat: all three bad commands" [ "$(grep -c '^chat: ' "$T/err")" -eq 3 ]
 printf 'One.\\\n\\\n\\\nTwo.\n' | chat >"$T/out"
 printf 'One.\\\nTwo.\n' | chat >"$T/again"
 check "chat: empty lines inside are left out" same again out
@@ -270,7 +339,10 @@ head -c 100 "$T/s" >"$T/cut"
 cp "$T/cut" "$T/kept"
 check "chat: a session that is cut" fails 1 "$T/cut: .*100 bytes" chat --session "$T/cut"
 check "chat: and it is left alone" same kept cut
-check "chat: a session that cannot be kept" fails 1 "/none/s: " chat --session "$T/none/s"
+check "chat: a session that cannot be kept" \
+    fails 1 "/none/s: cannot be written: " chat --session "$T/none/s"
+printf 'Hello.\n' | chat --session "$T/none/s" >"$T/out" 2>"$T/err"
+check "chat: which is said once, before any answer" [ "$(cat "$T/out" "$T/err" | wc -l)" -eq 1 ]
 check "chat: no model" fails 2 "expected a model file" "$T/chat"
 check "chat: --help" runs "$T/chat" --help
 

@@ -437,13 +437,15 @@ static void logits_belong_to_their_state(void)
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
-    RUN(f32_is_one_result);
-    RUN(f16_is_one_result);
-    RUN(bf16_is_one_result);
     RUN(smallest_is_one_result);
-    RUN(long_f32_is_one_result);
-    RUN(long_f16_is_one_result);
-    RUN(long_bf16_is_one_result);
+    RUN(f16_is_one_result);
+    if (!TEST_SLOW_MACHINE) {
+        RUN(f32_is_one_result);
+        RUN(bf16_is_one_result);
+        RUN(long_f32_is_one_result);
+        RUN(long_f16_is_one_result);
+        RUN(long_bf16_is_one_result);
+    }
     RUN(one_result_on_every_machine);
     RUN(bad_token_alone);
     RUN(bad_token_in_a_sequence);
