@@ -556,10 +556,13 @@ RWKV_API const char *rwkv_isa_available(int index);
 #define RWKV__UNROLL_TWO
 #endif
 
+/* Into the nearest cache, and into the one behind it.                        */
 #if defined(__GNUC__) && !defined(__TINYC__)
-#define RWKV__PREFETCH(p) __builtin_prefetch((const void *)(p))
+#define RWKV__PREFETCH_NEAR(p) __builtin_prefetch((const void *)(p), 0, 3)
+#define RWKV__PREFETCH_FAR(p)  __builtin_prefetch((const void *)(p), 0, 2)
 #else
-#define RWKV__PREFETCH(p) ((void)(p))
+#define RWKV__PREFETCH_NEAR(p) ((void)(p))
+#define RWKV__PREFETCH_FAR(p)  ((void)(p))
 #endif
 
 #if defined(__BYTE_ORDER__) && defined(__ORDER_BIG_ENDIAN__)
@@ -1106,8 +1109,13 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
         RWKV__V wk[16];
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
-            if ((k + (size_t)p) % 2 == 0 || ahead->step > 32) /* a line each           */
-                RWKV__PREFETCH(ahead->w + (size_t)p * ahead->panel + k * ahead->step);
+            if ((k + (size_t)p) % 2 == 0 || ahead->step > 32) { /* a line each         */
+                const uintptr_t next = ahead->w + (size_t)p * ahead->panel + k * ahead->step;
+                if (N == 1)
+                    RWKV__PREFETCH_NEAR(next);
+                else /* the nearest is full of what all rows use                     */
+                    RWKV__PREFETCH_FAR(next);
+            }
             RWKV__UNROLL
             for (v = 0; v < RWKV__PANEL; v++)
                 wk[p * RWKV__PANEL + v] =

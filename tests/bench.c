@@ -243,14 +243,35 @@ static void bench_threads(const char *path, int n_threads, double seconds,
         peak[n] = 0.5 * (peak[n] + fma_peak(n_threads));
         of_peak[n] = 100 * prefill[n] * operations / 1e9 / peak[n];
     }
-    printf("%7d %10.1f %8.1f %8.1f %5.0f%% %10.0f %8.0f %8.0f %5.0f%% %8.2f %8.0f\n", n_threads,
+    printf("%7d %10.1f %8.1f %8.1f %5.0f%% %10.0f %8.0f %8.0f %5.0f%% %8.2f\n", n_threads,
            median(decode, n), median(decode, n) * bytes / 1e9, median(bandwidth, n),
            median(of_bandwidth, n), median(prefill, n) * PREFILL,
-           median(prefill, n) * operations / 1e9, median(peak, n), median(of_peak, n), load * 1e3,
-           peak_megabytes());
+           median(prefill, n) * operations / 1e9, median(peak, n), median(of_peak, n), load * 1e3);
     rwkv_state_free(state);
     rwkv_free(model);
     free(tokens);
+}
+
+/* Load the model, read a prompt and write a token: the shape, and what memory it
+ * took at the most, pages of the mapped file included.                       */
+static rwkv_info look(const char *path, double *megabytes)
+{
+    rwkv_error error;
+    rwkv_model *model = rwkv_load(path, NULL, &error);
+    rwkv_state *state = rwkv_state_new(model);
+    rwkv_info info = rwkv_model_info(model);
+    int tokens[PREFILL];
+    if (!state) {
+        fprintf(stderr, "bench: %s\n", model ? "no memory for a state" : error.message);
+        exit(1);
+    }
+    random_tokens(1, info.n_vocab, tokens, PREFILL);
+    rwkv_eval_sequence(tokens, PREFILL, state);
+    rwkv_eval(tokens[0], state);
+    *megabytes = peak_megabytes();
+    rwkv_state_free(state);
+    rwkv_free(model);
+    return info;
 }
 
 static int usage(void)
@@ -263,13 +284,12 @@ int main(int argc, char **argv)
 {
     static const char *const type_names[] = {"", "f32", "f16", "bf16"};
     shape s = {50277, 768, 768, 3072, 12, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 1};
-    double seconds = 5;
+    double seconds = 5, megabytes;
     const char *what = NULL, *path = NULL;
     char temporary[512];
     void *memory;
     unsigned char *pool;
     rwkv_info info;
-    rwkv_model *model;
     int i, n_threads, most = 1;
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--type") == 0 && i + 1 < argc) {
@@ -298,16 +318,16 @@ int main(int argc, char **argv)
     } else {
         path = what;
     }
-    model = rwkv_load(path, NULL, NULL);
-    info = rwkv_model_info(model);
-    rwkv_free(model);
+    info = look(path, &megabytes);
     pool = aligned_bytes(pool_bytes + 4096, &memory);
     memset(pool, 1, pool_bytes + 4096);
     printf("%s: %d layers x %d, vocabulary %d, %s, %.0f MB, isa %s, prompts of %d tokens\n", what,
            info.n_layer, info.n_embd, info.n_vocab, type_names[info.type],
-           (double)info.model_bytes / 1e6, info.isa ? info.isa : "", PREFILL);
-    printf("%7s %10s %8s %8s %6s %10s %8s %8s %6s %8s %8s\n", "threads", "decode t/s", "GB/s",
-           "of", "", "prompt t/s", "GFLOP/s", "of", "", "load ms", "peak MB");
+           (double)info.model_bytes / 1e6, info.isa, PREFILL);
+    printf("a state takes %.2f MB, %.3f MB saved; peak memory %.0f MB\n",
+           (double)info.state_bytes / 1e6, (double)info.save_bytes / 1e6, megabytes);
+    printf("%7s %10s %8s %8s %6s %10s %8s %8s %6s %8s\n", "threads", "decode t/s", "GB/s", "of", "",
+           "prompt t/s", "GFLOP/s", "of", "", "load ms");
 #if defined(_OPENMP)
     most = 2;
 #endif
