@@ -950,6 +950,24 @@ static inline void check_image(const model_image *m, const int *tokens, int n, d
     ref_model_free(&ref);
 }
 
+/* The token shift at its ends: mixes of 1, the present token alone, and of 0, the
+ * last one alone; the other way round in the second layer.                   */
+static inline void check_shift_at_its_ends(const shape *s, const tensor_role *mixes, int n_mixes)
+{
+    int tokens[20], i, end;
+    random_tokens(1, s->V, tokens, 20);
+    for (i = 0; i < n_mixes; i++) {
+        for (end = 0; end <= 1; end++) {
+            model_image m = model_image_new(s);
+            image_fill(&m, mixes[i], 0, (float)end);
+            image_fill(&m, mixes[i], 1, (float)(1 - end));
+            image_fix(&m);
+            check_image(&m, tokens, 20, within(2e-5));
+            model_image_free(&m);
+        }
+    }
+}
+
 /* Every valid number of the two states, bit for bit, and what they save.     */
 static inline int same_states(rwkv_state *x, rwkv_state *y, const shape *s)
 {

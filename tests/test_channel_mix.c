@@ -70,18 +70,7 @@ static void it_is_alive(void)
 static void shift_at_its_ends(void)
 {
     static const tensor_role mixes[] = {FFN_MIX_R, FFN_MIX_K};
-    int tokens[20], i, end;
-    random_tokens(1, plain.V, tokens, 20);
-    for (i = 0; i < 2; i++) {
-        for (end = 0; end <= 1; end++) {
-            model_image m = model_image_new(&plain);
-            image_fill(&m, mixes[i], 0, (float)end);
-            image_fill(&m, mixes[i], 1, (float)(1 - end));
-            image_fix(&m);
-            check_image(&m, tokens, 20, within(2e-5));
-            model_image_free(&m);
-        }
-    }
+    check_shift_at_its_ends(&plain, mixes, 2);
 }
 
 static void each_tensor_counts(void)

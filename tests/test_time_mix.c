@@ -54,22 +54,10 @@ static void any_decay(void)
     check_shape(31, 50, RWKV_TYPE_BF16, DECAYS, allowed);
 }
 
-/* time_mix 1: the present token alone; 0: the last one alone.                */
 static void shift_at_its_ends(void)
 {
     static const tensor_role mixes[] = {ATT_MIX_R, ATT_MIX_K, ATT_MIX_V};
-    int tokens[20], i, end;
-    random_tokens(1, plain.V, tokens, 20);
-    for (i = 0; i < 3; i++) {
-        for (end = 0; end <= 1; end++) {
-            model_image m = model_image_new(&plain);
-            image_fill(&m, mixes[i], 0, (float)end);
-            image_fill(&m, mixes[i], 1, (float)(1 - end));
-            image_fix(&m);
-            check_image(&m, tokens, 20, within(2e-5));
-            model_image_free(&m);
-        }
-    }
+    check_shift_at_its_ends(&plain, mixes, 3);
 }
 
 /* Each tensor has its place: change one, and the result follows the reference
