@@ -41,7 +41,7 @@
  *    4  >>types         scalars, layouts, and the table of kernels
  *    5  >>kernels       the arithmetic, once for every instruction set
  *    6  >>dispatch      choosing the instruction set
- *    7  >>parallel      splitting a matrix over threads
+ *    7  >>parallel      splitting work over threads
  *    8  >>file          the model file: header, tensors, checks
  *    9  >>model         loading, mapping, freeing
  *   10  >>layers        what both kinds of layers do
@@ -554,6 +554,31 @@ RWKV_API const char *rwkv_isa_available(int index);
 #else
 #define RWKV__UNROLL_ALL
 #define RWKV__UNROLL_TWO
+#endif
+
+/* Put `to` into *word if it holds `from`, as one step; returns what it held.   */
+#if defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_4)
+#define RWKV__ATOMIC 1
+static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
+{
+    __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return from;
+}
+#elif defined(_MSC_VER)
+#define RWKV__ATOMIC 1
+static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
+{
+    return (uint32_t)_InterlockedCompareExchange((volatile long *)word, (long)to, (long)from);
+}
+#else /* not as one step: each thread keeps to its own words                    */
+#define RWKV__ATOMIC 0
+static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
+{
+    const uint32_t held = *word;
+    if (held == from)
+        *word = to;
+    return held;
+}
 #endif
 
 /* Into the nearest cache, and into the one behind it.                        */
@@ -1602,56 +1627,93 @@ static int rwkv__kernels_choose(rwkv__kernels *k, const char *isa)
 /* Do units [begin, end) of the work; `part` counts the parts from 0.         */
 typedef void (*rwkv__work)(const void *context, size_t begin, size_t end, int part);
 
+/* Who does it, and for each thread a queue of pieces of it, alone in its 64
+ * bytes: the next piece in the high half, the end of the queue in the low.   */
+typedef struct rwkv__team {
+    const rwkv_parallel *parallel;
+    int                  n_threads;
+    uint32_t            *queues;
+} rwkv__team;
+
+#define RWKV__QUEUE 16 /* words from one queue to the next                      */
+
 typedef struct rwkv__task {
     rwkv__work  work;
     const void *context;
-    size_t      n, grain; /* units, and how many must stay together              */
+    size_t      n, piece; /* units: all, and in a piece                           */
+    uint32_t   *queues;
     int         n_parts;
 } rwkv__task;
 
-static size_t rwkv__part_begin(const rwkv__task *task, int i)
+/* Take a piece from a queue: its owner the first, any other the last.        */
+static int rwkv__take(uint32_t *queue, int owner, uint32_t *piece)
 {
-    const size_t groups = (task->n + task->grain - 1) / task->grain;
-    return rwkv__min(task->n, groups * (size_t)i / (size_t)task->n_parts * task->grain);
+    uint32_t was = rwkv__exchange(queue, 0, 0), held;
+    for (;;) {
+        const uint32_t next = was >> 16, end = was & 0xffff;
+        if (next == end)
+            return 0;
+        *piece = owner ? next : end - 1;
+        held = rwkv__exchange(queue, was, owner ? was + 0x10000 : was - 1);
+        if (held == was)
+            return 1;
+        was = held;
+    }
 }
 
+/* The pieces of part i, and then what the other parts have not begun: a thread
+ * whose core is slow or taken away holds up nobody for longer than a piece.  */
 static void rwkv__run_part(void *context, int i)
 {
     const rwkv__task *task = (const rwkv__task *)context;
-    const size_t      begin = rwkv__part_begin(task, i), end = rwkv__part_begin(task, i + 1);
-    if (begin < end)
-        task->work(task->context, begin, end, i);
+    uint32_t          piece;
+    int               k;
+    for (k = 0; k < (RWKV__ATOMIC ? task->n_parts : 1); k++) {
+        uint32_t *queue = task->queues + (i + k) % task->n_parts * RWKV__QUEUE;
+        while (rwkv__take(queue, k == 0, &piece))
+            task->work(task->context, piece * task->piece,
+                       rwkv__min((piece + 1) * task->piece, task->n), i);
+    }
 }
 
-/* Work of fewer multiply-adds than this costs less than waking a thread.     */
-#define RWKV__WORTH_SPLITTING 131072
+/* Fewer multiply-adds than this cost less than handing them to a thread.     */
+#define RWKV__WORTH_SPLITTING 65536
 
-static void rwkv__split(const rwkv_parallel *parallel, int n_threads, rwkv__work work,
-                        const void *context, size_t n, size_t grain, double multiply_adds)
+/* Do n units of work, of which `grain` must stay together.                   */
+static void rwkv__split(const rwkv__team *team, rwkv__work work, const void *context, size_t n,
+                        size_t grain, double multiply_adds)
 {
-    rwkv__task task;
-    int        i;
-    task.work = work;
-    task.context = context;
-    task.n = n;
-    task.grain = grain;
-    task.n_parts = multiply_adds < RWKV__WORTH_SPLITTING ? 1 : n_threads;
-    if (task.n_parts == 1) {
+    const size_t groups = (n + grain - 1) / grain;
+    const double worth = multiply_adds / RWKV__WORTH_SPLITTING;
+    size_t       pieces = worth < (double)groups ? (size_t)worth : groups;
+    rwkv__task   task;
+    int          i, n_parts;
+    if (pieces < 2 || team->n_threads == 1) {
         work(context, 0, n, 0);
         return;
     }
+    pieces = rwkv__min(pieces, 0xffff);
+    task.work = work;
+    task.context = context;
+    task.n = n;
+    task.piece = (groups + pieces - 1) / pieces * grain;
+    task.queues = team->queues;
+    task.n_parts = n_parts = (int)rwkv__min(pieces, (size_t)team->n_threads);
+    pieces = (n + task.piece - 1) / task.piece;
+    for (i = 0; i < n_parts; i++)
+        task.queues[i * RWKV__QUEUE] =
+            (uint32_t)(pieces * (size_t)i / (size_t)n_parts << 16 |
+                       pieces * (size_t)(i + 1) / (size_t)n_parts);
 #ifndef RWKV_NO_THREADS
-    if (parallel->run) {
-        parallel->run(task.n_parts, rwkv__run_part, &task, parallel->user);
+    if (team->parallel->run) {
+        team->parallel->run(n_parts, rwkv__run_part, &task, team->parallel->user);
         return;
     }
 #endif
-    (void)parallel;
-    n_threads = task.n_parts;
 #if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
-#pragma omp parallel for schedule(static) num_threads(n_threads)
+#pragma omp parallel for schedule(static) num_threads(n_parts)
 #endif
-    for (i = 0; i < n_threads; i++)
+    for (i = 0; i < n_parts; i++)
         rwkv__run_part(&task, i);
 }
 
@@ -1999,6 +2061,7 @@ struct rwkv_state {
     float  *numbers, *hidden, *logits;
     float  *scratch;
     float  *wide;        /* 16-bit weights made 32-bit, for each thread: >>kernels */
+    rwkv__team team;
     float **rows;        /* (chunk) where each row's logits go                     */
 };
 
@@ -2087,12 +2150,18 @@ static uint64_t rwkv__wide_size(const rwkv_model *m)
                : (uint64_t)m->n_threads * RWKV__WIDE_SIZE;
 }
 
-#define RWKV__STATE_HEAD ((sizeof(rwkv_state) + 63) & ~(size_t)63)
+/* The struct, and the queues of the threads.                                 */
+static size_t rwkv__state_head(const rwkv_model *m)
+{
+    const size_t queues = m->n_threads == 1 ? 0 : (size_t)m->n_threads;
+    return ((sizeof(rwkv_state) + 63) & ~(size_t)63) +
+           queues * RWKV__QUEUE * sizeof(uint32_t);
+}
 
 /* With 63 bytes to spare, so that memory of any alignment will do.           */
 static uint64_t rwkv__state_size(const rwkv_model *m)
 {
-    return 63 + RWKV__STATE_HEAD +
+    return 63 + rwkv__state_head(m) +
            (rwkv__carried(m) + rwkv__scratch(m) + rwkv__wide_size(m)) * sizeof(float) +
            (uint64_t)m->chunk * sizeof(float *);
 }
@@ -2552,8 +2621,7 @@ static rwkv__step rwkv__step_of(const rwkv__pass *pass, int layer)
 static void rwkv__run_step(const rwkv__step *step, rwkv__work work, size_t n, size_t grain,
                            size_t columns)
 {
-    const rwkv_model *m = step->pass->m;
-    rwkv__split(&m->parallel, m->n_threads, work, step, n, grain,
+    rwkv__split(&rwkv__row_state(step->pass, 0)->team, work, step, n, grain,
                 16.0 * (double)step->pass->T * (double)columns);
 }
 
@@ -2707,7 +2775,6 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
 
 static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *product, int n, size_t T)
 {
-    const rwkv_model *m = state->model;
     rwkv__products    all;
     size_t            panels = 0;
     double            multiply_adds = 0;
@@ -2719,7 +2786,7 @@ static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *product,
         panels += (product->n_out + 15) / 16;
         multiply_adds += (double)product->n_out * (double)product->n_in * (double)T;
     }
-    rwkv__split(&m->parallel, m->n_threads, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
+    rwkv__split(&state->team, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
 }
 
 /* ============================================================================
@@ -3001,12 +3068,15 @@ RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size
     state = (rwkv_state *)(void *)p;
     memset(state, 0, sizeof *state);
     state->model = model;
-    state->numbers = (float *)(void *)(p + RWKV__STATE_HEAD);
+    state->numbers = (float *)(void *)(p + rwkv__state_head(model));
     state->logits = state->numbers + rwkv__carried(model) - rwkv__round16(rwkv__V(model));
     state->hidden = state->logits - rwkv__round16(rwkv__D(model));
     state->scratch = state->numbers + rwkv__carried(model);
     state->wide = state->scratch + rwkv__scratch(model);
     state->rows = (float **)(void *)(state->wide + rwkv__wide_size(model));
+    state->team.parallel = &model->parallel;
+    state->team.n_threads = model->n_threads;
+    state->team.queues = (uint32_t *)(void *)p + (sizeof(rwkv_state) + 63) / 64 * RWKV__QUEUE;
     rwkv_state_reset(state);
     return state;
 }

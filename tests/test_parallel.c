@@ -7,6 +7,7 @@
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(__EMSCRIPTEN__) && \
     !defined(TEST_NO_PTHREAD)
 #include <pthread.h>
+#include <time.h>
 #define TEST_PTHREAD 1
 #else
 #define TEST_PTHREAD 0
@@ -304,6 +305,117 @@ static void most_threads(void)
     model_image_free(&m);
 }
 
+/* ---- pieces ------------------------------------------------------------- */
+
+typedef struct tally {
+    unsigned char done[5000]; /* how often each unit was                            */
+    size_t        grain, n;
+    int           torn;       /* pieces that begin or end inside a grain            */
+} tally;
+
+static void count_units(const void *context, size_t begin, size_t end, int part)
+{
+    tally *t = *(tally *const *)context;
+    size_t i;
+    if (begin % t->grain || (end % t->grain && end != t->n) || begin >= end || part < 0)
+        t->torn++;
+    for (i = begin; i < end; i++) t->done[i]++;
+}
+
+/* Any units, grains, threads and orders: every unit is done, and once.       */
+static void every_unit_once(void)
+{
+    static const size_t counts[] = {1, 2, 3, 16, 17, 100, 1023, 5000};
+    static const size_t grains[] = {1, 4, 16};
+    static void (*const orders[])(int, void (*)(void *, int), void *, void *) = {
+        run_forward, run_reverse, run_inside_out,
+#if TEST_PTHREAD
+        run_threads,
+#endif
+    };
+    uint32_t *queues = (uint32_t *)test_alloc(256 * RWKV__QUEUE * sizeof *queues);
+    size_t c, g, o, i;
+    int k;
+    for (o = 0; o < sizeof orders / sizeof *orders; o++)
+        for (c = 0; c < sizeof counts / sizeof *counts; c++)
+            for (g = 0; g < sizeof grains / sizeof *grains; g++)
+                for (k = 0; k < N_COUNTS; k++) {
+                    static tally t;
+                    tally *to = &t;
+                    hook h = {0, 0, 0, 0};
+                    rwkv_parallel parallel;
+                    rwkv__team team;
+                    size_t wrong = 0;
+                    memset(&t, 0, sizeof t);
+                    t.grain = grains[g];
+                    t.n = counts[c];
+                    h.limit = thread_counts[k];
+                    parallel.run = orders[o];
+                    parallel.user = &h;
+                    team.parallel = &parallel;
+                    team.n_threads = thread_counts[k];
+                    team.queues = queues;
+                    rwkv__split(&team, count_units, &to, t.n, t.grain, 1e5 * (double)t.n);
+                    for (i = 0; i < sizeof t.done; i++) wrong += t.done[i] != (i < t.n);
+                    CHECK_MSG(!wrong && !t.torn, "%d units by %d on %d threads: %d wrong, %d torn",
+                              (int)t.n, (int)t.grain, thread_counts[k], (int)wrong, t.torn);
+                }
+    free(queues);
+}
+
+#if TEST_PTHREAD && RWKV__ATOMIC
+typedef struct strike {
+    pthread_mutex_t lock;
+    pthread_cond_t  changed;
+    size_t          n, done; /* pieces                                              */
+    int             begun;      /* part 0 has                                       */
+    int             waited_for; /* all the others were done before part 0 went on   */
+} strike;
+
+static void work_or_strike(const void *context, size_t begin, size_t end, int part)
+{
+    strike *s = *(strike *const *)context;
+    struct timespec limit;
+    limit.tv_sec = time(NULL) + 60;
+    limit.tv_nsec = 0;
+    pthread_mutex_lock(&s->lock);
+    s->begun |= part == 0;
+    pthread_cond_broadcast(&s->changed);
+    while (part == 0 ? s->done + (end - begin) < s->n : !s->begun)
+        if (pthread_cond_timedwait(&s->changed, &s->lock, &limit) != 0) break;
+    if (part == 0) s->waited_for = s->done + (end - begin) == s->n;
+    s->done += end - begin;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+#endif
+
+/* Part 0 stops at its first piece until all others are done: they can only be
+ * if the other part takes them out of its queue.                             */
+static void a_slow_part_is_relieved(void)
+{
+#if TEST_PTHREAD && RWKV__ATOMIC
+    strike s, *to = &s;
+    rwkv_parallel parallel = {run_threads, NULL};
+    uint32_t queues[2 * RWKV__QUEUE];
+    rwkv__team team;
+    memset(&s, 0, sizeof s);
+    pthread_mutex_init(&s.lock, NULL);
+    pthread_cond_init(&s.changed, NULL);
+    s.n = 20;
+    team.parallel = &parallel;
+    team.n_threads = 2;
+    team.queues = queues;
+    rwkv__split(&team, work_or_strike, &to, s.n, 1, 1e9);
+    CHECK_INT((int)s.done, 20);
+    CHECK(s.waited_for);
+    pthread_cond_destroy(&s.changed);
+    pthread_mutex_destroy(&s.lock);
+#else
+    SKIP("no POSIX threads, or no atomic exchange with this compiler");
+#endif
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
@@ -316,5 +428,7 @@ int main(int argc, char **argv)
     RUN(batch);
     RUN(bad_counts);
     RUN(most_threads);
+    RUN(every_unit_once);
+    RUN(a_slow_part_is_relieved);
     return test_end();
 }
