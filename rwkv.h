@@ -71,7 +71,7 @@
  *                           be made by rwkv_state_init
  *   RWKV_NO_SIMD            scalar kernels only: half the code, much slower
  *   RWKV_NO_THREADS         no OpenMP and no options.parallel
- *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize, no rwkv_token_bytes
+ *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize*, no rwkv_token_bytes
  *   RWKV_NO_SAMPLER     *   no rwkv_sample, and less scratch if the chunk is small
  *   RWKV_NO_QUANTIZE    *   no rwkv_quantize
  *   RWKV_NO_ERROR_STRINGS   error messages are empty, codes and offsets stay
@@ -81,7 +81,6 @@
  *   - run RWKV versions other than 4, or models whose parts differ from it
  *   - read checkpoints: the converter does that
  *   - train, or use a GPU
- *   - tokenize the 20B vocabulary of the Pile models yet (it decodes it)
  *   - print, exit, abort, or keep anything in global variables
  *   - read the weights while loading: damage to them goes unnoticed, and NaN in
  *     is NaN out (the file holds a CRC-32 of everything, for those who check)
@@ -164,15 +163,35 @@
  *
  *   Then the vocabulary, if the tokenizer is not 0:
  *
- *     u32  n_cells, n_bytes, n_merges, 0
+ *     u32  n_cells, n_bytes, n_pairs, n_words
  *     u32  offset[V + 1]    token i is bytes offset[i] to offset[i + 1]; none: it
  *                           has no text
  *     u32  cell[n_cells][3]  {base, parent, token + 1}: a trie of the tokens' bytes
- *                           (not for 20B). Cell 0 is the root; the child of cell
- *                           s by byte c is cell base + c if its parent is s.
- *                           Unused: {0, 2^32 - 1, 0}; without children: base is
- *                           2^32 - 1
- *     u32  merge[n_merges][3]  {left, right, merged token}, by rank (20B only)
+ *                           (20B: of the tokens that their own bytes are merged
+ *                           to). Cell 0 is the root; the child of cell s by byte
+ *                           c is cell base + c if its parent is s. Unused:
+ *                           {0, 2^32 - 1, 0}; without children: base is 2^32 - 1
+ *     only for 20B, where n_pairs > 0:
+ *     u32  first_pair[V + 1]  the merges with token i on the left are
+ *                           pair[first_pair[i]] to pair[first_pair[i + 1]]
+ *     u32  pair[n_pairs][2]  {right, merged token}, by right. Of all merges the
+ *                           one with the lowest merged token goes first
+ *     and n_words words about text:
+ *     u32  n_runs, n_specials, n_blocks, n_decomposed, n_sequence, n_composed,
+ *          0, 0
+ *     u32  run[n_runs]      token of i + 1 spaces, or 2^32 - 1
+ *     u32  special[n_specials][3]  {token, begin, length}: of its name in bytes[],
+ *                           after the tokens' texts; longest first
+ *     u16  block[8704]      where the properties of 128 code points each are
+ *     u16  property[n_blocks][128]  bits 0-1: 0 other, 1 letter, 2 number, 3 white
+ *                           space; 2-9: canonical combining class; 10: can be
+ *                           decomposed; 11: may compose with what is before it;
+ *                           12: NFC changes it even alone
+ *     u32  decomposed[n_decomposed][2]  {code point, begin * 8 + length}, by code
+ *                           point: fully decomposed it is sequence[begin] on
+ *     u32  sequence[n_sequence]  code points
+ *     u32  composed[n_composed][3]  {first, second, both}, by first and second;
+ *                           Hangul is in none of these three
  *     u8   bytes[n_bytes]
  */
 #ifndef RWKV__PASS
@@ -298,7 +317,7 @@ typedef enum rwkv_tokenizer {
     RWKV_TOKENIZER_NONE = 0,
     RWKV_TOKENIZER_BYTES, /* token b is the byte b                             */
     RWKV_TOKENIZER_WORLD, /* greedy longest match                              */
-    RWKV_TOKENIZER_20B    /* byte-pair encoding: tokens to text only, as yet   */
+    RWKV_TOKENIZER_20B    /* byte-pair encoding of GPT-NeoX: Pile and Raven    */
 } rwkv_tokenizer;
 
 typedef struct rwkv_info {
@@ -419,11 +438,24 @@ RWKV_API const float *rwkv_hidden(const rwkv_state *state);
  *
  * Write the tokens of `length` bytes of text (NUL bytes are text too) to
  * `tokens`, at most `capacity`, and return how many there are in all: NULL, 0
- * asks for the count, which is never more than `length`. Negative on an error:
- * -RWKV_ERR_ARGUMENT, -RWKV_ERR_UNSUPPORTED if the model file has no tokenizer
- * this version knows, -RWKV_ERR_MISMATCH if a byte is in no token.           */
+ * asks for the count. It is never more than `length`; with 20B, which
+ * normalizes text to NFC, than 3 * length (but for text written to show it, not
+ * more than `length` there either). Special tokens in the text are just text.
+ *
+ * Any bytes will do. 20B takes a byte that is no part of a UTF-8 character as a
+ * symbol of its own, but has no token for the bytes C0, C1 and F5 to FF.
+ * Negative on an error: -RWKV_ERR_ARGUMENT, -RWKV_ERR_UNSUPPORTED if the model
+ * file has no vocabulary, -RWKV_ERR_MISMATCH if a byte is in no token. (And
+ * -RWKV_ERR_UNSUPPORTED if the merges of a word of over 1024 bytes hang together
+ * over 768 of them, as no word is known to do.)                              */
 RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t length,
                            int *tokens, int capacity);
+
+/* The same, and the names of special tokens in the text ("<|endoftext|>" of the
+ * 20B vocabulary; the others have none) become those tokens. Not for text that
+ * a user typed.                                                              */
+RWKV_API int rwkv_tokenize_special(const rwkv_model *model, const char *text, size_t length,
+                                   int *tokens, int capacity);
 
 /* The bytes of a token, not NUL-terminated and perhaps not whole UTF-8
  * characters; *length (may be NULL) is how many. Points into the model. NULL
@@ -858,6 +890,12 @@ static uint32_t rwkv__crc32(const unsigned char *data, size_t size)
 static uint32_t rwkv__get32(const unsigned char *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Number i of 16-bit numbers that lie in 32-bit words, the low half first.   */
+static uint32_t rwkv__half(const uint32_t *words, size_t i)
+{
+    return words[i / 2] >> i % 2 * 16 & 0xffff;
 }
 
 static uint64_t rwkv__get64(const unsigned char *p)
@@ -1740,6 +1778,7 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
 #define RWKV__MAX_WIDTH      (1u << 20)
 #define RWKV__MAX_LAYERS     4096u
 #define RWKV__MAX_TOKEN      1024u /* bytes; the longest of World has 128         */
+#define RWKV__BLOCKS         8704u /* of 128 code points each: all of Unicode     */
 
 /* The tensors, in the order of the file, which is the order of evaluation.   */
 enum {
@@ -1993,6 +2032,13 @@ static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv
     return RWKV_OK;
 }
 
+/* 32-bit words of the vocabulary before its bytes.                           */
+static uint64_t rwkv__vocabulary_words(uint64_t V, uint64_t n_cells, uint64_t n_pairs,
+                                       uint64_t n_words)
+{
+    return 4 + V + 1 + 3 * n_cells + (n_pairs ? V + 1 + 2 * n_pairs : 0) + n_words;
+}
+
 #ifdef RWKV__BIG_ENDIAN
 static void rwkv__swap(unsigned char *p, uint64_t bytes, size_t element)
 {
@@ -2022,8 +2068,8 @@ static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
     if (!f->vocab_bytes)
         return;
     data += f->vocab_offset;
-    numbers = 4 + (uint64_t)f->n_vocab + 1 + 3 * (uint64_t)rwkv__get32(data) +
-              3 * (uint64_t)rwkv__get32(data + 8);
+    numbers = rwkv__vocabulary_words(f->n_vocab, rwkv__get32(data), rwkv__get32(data + 8),
+                                     rwkv__get32(data + 12));
     if (numbers <= f->vocab_bytes / 4) /* if not, the vocabulary's check will say so */
         rwkv__swap(data, numbers * 4, 4);
 }
@@ -2034,6 +2080,19 @@ static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
  *
  * A model is the bytes of its file, a table of offsets and the kernels.
  * ========================================================================== */
+
+/* The vocabulary where it lies: see the file format.                         */
+typedef struct rwkv__vocabulary {
+    uint32_t             n_cells, n_bytes, n_pairs, n_runs, n_specials, n_blocks, n_decomposed;
+    uint32_t             n_sequence, n_composed;
+    const uint32_t      *offset, *cell;
+    const uint32_t      *first_pair, *pair;     /* from here on: 20B only               */
+    const uint32_t      *run, *special;
+    const uint32_t      *block, *property;      /* two 16-bit numbers in each           */
+    const uint32_t      *decomposed, *sequence, *composed;
+    const unsigned char *bytes;
+} rwkv__vocabulary;
+
 struct rwkv_model {
     rwkv__file     file;
     rwkv__kernels  kernels;
@@ -2044,10 +2103,7 @@ struct rwkv_model {
     void                *copy;   /* to be freed, if the data was read or swapped  */
     void                *map;    /* to be unmapped, if it was mapped              */
     size_t               map_bytes;
-    /* the vocabulary: see the file format                                      */
-    uint32_t             n_cells, n_bytes;
-    const uint32_t      *token_offset, *cells;
-    const unsigned char *token_bytes;
+    rwkv__vocabulary     vocabulary;
 };
 
 /* The state of layer l: parts of D or A numbers, padded to 16, in the order of
@@ -2176,62 +2232,165 @@ static size_t rwkv__save_size(const rwkv_model *m)
 
 /* ---- loading -------------------------------------------------------------- */
 
+/* Each of n numbers, `step` words apart, must be at most `most`, or 2^32 - 1 if
+ * that may stand for none.                                                   */
+static rwkv_result rwkv__check_words(const rwkv_model *m, const char *what, const uint32_t *p,
+                                     uint64_t n, int step, uint64_t most, int none,
+                                     rwkv_error *error)
+{
+    uint64_t i;
+    for (i = 0; i < n; i++, p += step)
+        if (*p > most && !(none && *p == 0xffffffffu))
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)p - m->data),
+                              "vocabulary: %s %u is %u, at most %u", what, i, (uint64_t)*p, most);
+    return RWKV_OK;
+}
+
+/* Spans {begin, end} of n + 1 numbers must ascend, be at most `longest` long,
+ * and lie below `limit`.                                                     */
+static rwkv_result rwkv__check_spans(const rwkv_model *m, const char *what, const uint32_t *p,
+                                     uint64_t n, uint64_t longest, uint64_t limit,
+                                     rwkv_error *error)
+{
+    uint64_t i;
+    for (i = 0; i < n; i++)
+        if (p[i] > p[i + 1] || p[i + 1] - p[i] > longest || p[i + 1] > limit)
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)(p + i) - m->data),
+                              "vocabulary: %s of token %u are %u to %u, may be %u, of %u", what, i,
+                              (uint64_t)p[i], (uint64_t)p[i + 1], longest, limit);
+    if (p[0] != 0)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, (uint64_t)((const unsigned char *)p - m->data),
+                          "vocabulary: %s begin at %u, must begin at 0", what, (uint64_t)p[0]);
+    return RWKV_OK;
+}
+
+/* The words of a 20B vocabulary that describe text: point at them.           */
+static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n_words,
+                                   rwkv_error *error)
+{
+    rwkv__vocabulary *v = &m->vocabulary;
+    const uint64_t    offset = (uint64_t)((const unsigned char *)at - m->data);
+    const uint64_t    V = m->file.n_vocab;
+    uint64_t          needs = 8, i;
+    rwkv_result       result;
+    if (n_words >= 8) {
+        v->n_runs = at[0];
+        v->n_specials = at[1];
+        v->n_blocks = at[2];
+        v->n_decomposed = at[3];
+        v->n_sequence = at[4];
+        v->n_composed = at[5];
+        needs += (uint64_t)v->n_runs + 3 * (uint64_t)v->n_specials + RWKV__BLOCKS / 2 +
+                 64 * (uint64_t)v->n_blocks + 2 * (uint64_t)v->n_decomposed + v->n_sequence +
+                 3 * (uint64_t)v->n_composed;
+    }
+    if (needs != n_words)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, offset,
+                          "vocabulary: has %u words about text, its counts make %u", n_words,
+                          needs);
+    v->run = at + 8;
+    v->special = v->run + v->n_runs;
+    v->block = v->special + 3 * (size_t)v->n_specials;
+    v->property = v->block + RWKV__BLOCKS / 2;
+    v->decomposed = v->property + 64 * (size_t)v->n_blocks;
+    v->sequence = v->decomposed + 2 * (size_t)v->n_decomposed;
+    v->composed = v->sequence + v->n_sequence;
+
+    if ((result = rwkv__check_words(m, "token of a run of spaces", v->run, v->n_runs, 1, V - 1, 1,
+                                    error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, "special token", v->special, v->n_specials, 3, V - 1, 0,
+                                    error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, "character", v->sequence, v->n_sequence, 1, 0x10ffff, 0,
+                                    error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, "composed character", v->composed + 2, v->n_composed, 3,
+                                    0x10ffff, 0, error)) != RWKV_OK)
+        return result;
+    for (i = 0; i < v->n_specials; i++) {
+        const uint64_t begin = v->special[3 * i + 1], length = v->special[3 * i + 2];
+        if (length == 0 || begin + length > v->n_bytes)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, offset + 4 * (8 + v->n_runs + 3 * i),
+                              "vocabulary: special text %u is bytes %u to %u, there are %u", i,
+                              begin, begin + length, (uint64_t)v->n_bytes);
+    }
+    for (i = 0; i < RWKV__BLOCKS; i++)
+        if (rwkv__half(v->block, (size_t)i) >= v->n_blocks)
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)v->block - m->data) + 2 * i,
+                              "vocabulary: characters %u on have block %u of %u", 128 * i,
+                              (uint64_t)rwkv__half(v->block, (size_t)i), (uint64_t)v->n_blocks);
+    for (i = 0; i < v->n_decomposed; i++) {
+        const uint64_t begin = v->decomposed[2 * i + 1] / 8, length = v->decomposed[2 * i + 1] % 8;
+        if (length == 0 || begin + length > v->n_sequence)
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)v->decomposed - m->data) + 8 * i,
+                              "vocabulary: decomposition %u is %u to %u, there are %u", i, begin,
+                              begin + length, (uint64_t)v->n_sequence);
+    }
+    return RWKV_OK;
+}
+
 /* Check the vocabulary and point at its parts. Every number that is later
  * used as an index is checked here, but for the trie's child, which is checked
  * where it is computed.                                                      */
 static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
 {
     const rwkv__file *f = &m->file;
+    rwkv__vocabulary *v = &m->vocabulary;
     const uint32_t   *at;
-    uint64_t          n_cells, n_bytes, n_merges, numbers, needs, i;
+    uint64_t          needs, n_words;
+    const int         bpe = f->tokenizer == RWKV_TOKENIZER_20B;
+    rwkv_result       result;
 
     if (!f->vocab_bytes)
         return RWKV_OK;
     at = (const uint32_t *)(const void *)(m->data + (size_t)f->vocab_offset);
-    n_cells = at[0];
-    n_bytes = at[1];
-    n_merges = at[2];
-    numbers = 4 + (uint64_t)f->n_vocab + 1 + 3 * n_cells + 3 * n_merges;
-    needs = (numbers * 4 + n_bytes + 63) & ~(uint64_t)63;
+    v->n_cells = at[0];
+    v->n_bytes = at[1];
+    v->n_pairs = at[2];
+    n_words = at[3];
+    needs = rwkv__vocabulary_words(f->n_vocab, v->n_cells, v->n_pairs, n_words);
+    needs = (needs * 4 + v->n_bytes + 63) & ~(uint64_t)63;
     if (needs != f->vocab_bytes)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
                           "vocabulary: has %u bytes, its counts make %u", f->vocab_bytes, needs);
-    if (at[3])
-        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 12,
-                          "vocabulary: reserved number is %u, must be 0", (uint64_t)at[3]);
-    if (n_cells == 0 && f->tokenizer != RWKV_TOKENIZER_20B)
+    if (!v->n_cells || bpe != (v->n_pairs > 0) || bpe != (n_words > 0))
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
-                          "vocabulary: no trie for tokenizer %u", (uint64_t)f->tokenizer);
-    m->n_cells = (uint32_t)n_cells;
-    m->n_bytes = (uint32_t)n_bytes;
-    m->token_offset = at + 4;
-    m->cells = m->token_offset + f->n_vocab + 1;
-    m->token_bytes = (const unsigned char *)(m->cells + 3 * n_cells + 3 * n_merges);
+                          "vocabulary: %u cells, %u merges, %u words about text: not tokenizer %u",
+                          (uint64_t)v->n_cells, (uint64_t)v->n_pairs, n_words,
+                          (uint64_t)f->tokenizer);
+    v->offset = at + 4;
+    v->cell = v->offset + f->n_vocab + 1;
+    v->bytes = (const unsigned char *)(at + rwkv__vocabulary_words(f->n_vocab, v->n_cells,
+                                                                   v->n_pairs, n_words));
 
-    for (i = 0; i < f->n_vocab; i++) {
-        const uint64_t begin = m->token_offset[i], end = m->token_offset[i + 1];
-        if (begin > end || end - begin > RWKV__MAX_TOKEN)
-            return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16 + 4 * i,
-                              "vocabulary: token %u begins at byte %u and ends at %u, may have %u",
-                              i, begin, end, (uint64_t)RWKV__MAX_TOKEN);
-    }
-    if (m->token_offset[0] != 0 || m->token_offset[f->n_vocab] != n_bytes)
-        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 16,
-                          "vocabulary: tokens span bytes %u to %u, there are %u",
-                          (uint64_t)m->token_offset[0], (uint64_t)m->token_offset[f->n_vocab],
-                          n_bytes);
-    if (n_cells && (m->cells[1] != 0xffffffffu || m->cells[2]))
+    result = rwkv__check_spans(m, "bytes", v->offset, f->n_vocab, RWKV__MAX_TOKEN, v->n_bytes,
+                               error);
+    if (result != RWKV_OK)
+        return result;
+    if (!bpe && v->offset[f->n_vocab] != v->n_bytes)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 4,
+                          "vocabulary: the tokens have %u bytes, there are %u",
+                          (uint64_t)v->offset[f->n_vocab], (uint64_t)v->n_bytes);
+    if (v->cell[1] != 0xffffffffu || v->cell[2])
         return rwkv__fail(error, RWKV_ERR_FORMAT,
                           f->vocab_offset + 16 + 4 * ((uint64_t)f->n_vocab + 1),
                           "vocabulary: the trie's root has parent %u and token number %u",
-                          (uint64_t)m->cells[1], (uint64_t)m->cells[2]);
-    for (i = 0; i < n_cells; i++)
-        if (m->cells[3 * i + 2] > f->n_vocab)
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              f->vocab_offset + 16 + 4 * ((uint64_t)f->n_vocab + 1) + 12 * i,
-                              "vocabulary: trie cell %u holds token %u of %u", i,
-                              (uint64_t)m->cells[3 * i + 2] - 1, (uint64_t)f->n_vocab);
-    return RWKV_OK;
+                          (uint64_t)v->cell[1], (uint64_t)v->cell[2]);
+    result = rwkv__check_words(m, "token + 1 of trie cell", v->cell + 2, v->n_cells, 3, f->n_vocab,
+                               0, error);
+    if (result != RWKV_OK || !bpe)
+        return result;
+
+    v->first_pair = v->cell + 3 * (size_t)v->n_cells;
+    v->pair = v->first_pair + f->n_vocab + 1;
+    if ((result = rwkv__check_spans(m, "merges", v->first_pair, f->n_vocab, v->n_pairs, v->n_pairs,
+                                    error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, "token of merge", v->pair + 1, v->n_pairs, 2,
+                                    f->n_vocab - 1, 0, error)) != RWKV_OK)
+        return result;
+    return rwkv__load_text(m, v->pair + 2 * (size_t)v->n_pairs, n_words, error);
 }
 
 /* A multiple of the rows of every instruction set's large tile (14, 6).      */
@@ -3242,55 +3401,724 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
 /* ============================================================================
  * 15. MARK: tokenizer                                             >>tokenizer
  *
- * World and bytes: the longest token that the text begins with, again and
- * again. The file's trie is walked where it lies. A cell is three numbers,
- * {base, parent, token + 1}; the child of cell s by byte c is cell base + c, if
- * that one's parent is s.
+ * Text to tokens. World and bytes: the longest token that the text begins with,
+ * again and again. 20B: special tokens, if they are asked for, are cut out;
+ * characters are normalized (NFC); runs of spaces are cut out; the rest is cut
+ * into words by the pattern of GPT-2; a word is merged, pair by pair. All of it
+ * works on the fly and needs no memory but 40 KB of stack (20B).
  * ========================================================================== */
 #ifndef RWKV_NO_TOKENIZER
 
+/* Where tokens go, and how many there are.                                   */
+typedef struct rwkv__tokens {
+    int *tokens;
+    int  capacity, n;
+} rwkv__tokens;
+
+static void rwkv__put(rwkv__tokens *out, uint32_t token)
+{
+    if (out->n < out->capacity)
+        out->tokens[out->n] = (int)token;
+    if (out->n < INT_MAX)
+        out->n++;
+}
+
 /* The longest token at the beginning of the text, and its length; -1 if there
- * is none.                                                                   */
-static int rwkv__longest_token(const rwkv_model *m, const unsigned char *text, size_t length,
+ * is none. A cell of the trie is {base, parent, token + 1}; the child of cell s
+ * by byte c is cell base + c, if that one's parent is s.                     */
+static int rwkv__longest_token(const rwkv__vocabulary *v, const unsigned char *text, size_t length,
                                size_t *token_length)
 {
-    uint32_t cell = 0;
-    int      token = -1;
-    size_t   i;
-    for (i = 0; i < length && i < RWKV__MAX_TOKEN; i++) {
-        const uint64_t child = (uint64_t)m->cells[3 * (size_t)cell] + text[i];
-        if (child >= m->n_cells || m->cells[3 * (size_t)child + 1] != cell)
+    const uint32_t *const cells = v->cell;
+    const size_t          n = rwkv__min(length, RWKV__MAX_TOKEN);
+    uint32_t              cell = 0, token = 0;
+    size_t                i;
+    for (i = 0; i < n; i++) {
+        const uint64_t child = (uint64_t)cells[3 * (size_t)cell] + text[i];
+        if (child >= v->n_cells || cells[3 * (size_t)child + 1] != cell)
             break;
         cell = (uint32_t)child;
-        if (m->cells[3 * (size_t)cell + 2]) {
-            token = (int)m->cells[3 * (size_t)cell + 2] - 1;
+        if (cells[3 * (size_t)cell + 2]) {
+            token = cells[3 * (size_t)cell + 2];
             *token_length = i + 1;
         }
     }
-    return token;
+    return (int)token - 1;
+}
+
+static rwkv_result rwkv__tokenize_greedily(const rwkv__vocabulary *v, const unsigned char *text,
+                                           size_t length, rwkv__tokens *out)
+{
+    while (length) {
+        size_t    used = 0;
+        const int token = rwkv__longest_token(v, text, length, &used);
+        if (token < 0)
+            return RWKV_ERR_MISMATCH;
+        rwkv__put(out, (uint32_t)token);
+        text += used;
+        length -= used;
+    }
+    return RWKV_OK;
+}
+
+/* ---- characters ----------------------------------------------------------- */
+
+#define RWKV__NONE     0xffffffffu
+#define RWKV__BAD_BYTE 0x110000u /* + b: byte b is no part of a character           */
+
+/* Properties of a code point: two bits of class, eight of combining class, and
+ * flags.                                                                     */
+#define RWKV__CLASS(property)     ((property) & 3)
+#define RWKV__COMBINING(property) ((property) >> 2 & 255)
+enum {
+    RWKV__OTHER, RWKV__LETTER, RWKV__NUMBER, RWKV__SPACE, /* the classes             */
+    RWKV__END, /* and the end of a piece of text                                  */
+    RWKV__DECOMPOSES = 1 << 10,
+    RWKV__MAY_COMPOSE = 1 << 11, /* with the one before it                          */
+    RWKV__CHANGES = 1 << 12,     /* NFC makes another of it                         */
+    RWKV__NOT_PLAIN = 0x1ffc & ~RWKV__DECOMPOSES
+};
+
+RWKV__INLINE uint32_t rwkv__property(const rwkv__vocabulary *v, uint32_t c)
+{
+    if (c >= RWKV__BAD_BYTE)
+        return RWKV__OTHER;
+    return rwkv__half(v->property, rwkv__half(v->block, c / 128) * (size_t)128 + c % 128);
+}
+
+/* The entry of an ascending table of n, `step` words each, that begins with
+ * `first` (and `second`, if not NULL); NULL if there is none.                */
+RWKV__INLINE const uint32_t *rwkv__find(const uint32_t *table, uint32_t n, size_t step,
+                                        uint32_t first, const uint32_t *second)
+{
+    if (n == 0)
+        return NULL;
+    while (n > 1) {
+        const uint32_t        half = n / 2;
+        const uint32_t *const entry = table + half * step;
+        if (entry[0] < first || (entry[0] == first && (!second || entry[1] <= *second)))
+            table = entry;
+        n -= half;
+    }
+    return table[0] == first && (!second || table[1] == *second) ? table : NULL;
+}
+
+/* The code point that two make together, or none. Hangul is composed by rule. */
+static uint32_t rwkv__compose(const rwkv__vocabulary *v, uint32_t a, uint32_t b)
+{
+    const uint32_t *entry;
+    if (a - 0x1100 < 19 && b - 0x1161 < 21)
+        return 0xac00 + ((a - 0x1100) * 21 + b - 0x1161) * 28;
+    if (a - 0xac00 < 11172 && (a - 0xac00) % 28 == 0 && b - 0x11a8 < 27)
+        return a + b - 0x11a7;
+    entry = rwkv__find(v->composed, v->n_composed, 3, a, &b);
+    return entry ? entry[2] : RWKV__NONE;
+}
+
+/* The character at the beginning of a text that is not empty (RFC 3629).     */
+RWKV__INLINE uint32_t rwkv__decode(const unsigned char *p, const unsigned char *end, size_t *length)
+{
+    const size_t left = (size_t)(end - p);
+    uint32_t     c = *p;
+    *length = 1;
+    if (c < 0x80)
+        return c;
+    if (c < 0xc2 || c > 0xf4 || left < 2 || (p[1] & 0xc0) != 0x80)
+        return RWKV__BAD_BYTE + c;
+    *length = 2;
+    if (c < 0xe0)
+        return (c & 0x1f) << 6 | (p[1] & 0x3fu);
+    *length = 1;
+    if (left < 3 || (p[2] & 0xc0) != 0x80)
+        return RWKV__BAD_BYTE + c;
+    c = (c & 0x0f) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+    if (*p < 0xf0) {
+        if (c < 0x800 || (c >= 0xd800 && c < 0xe000))
+            return RWKV__BAD_BYTE + *p;
+        *length = 3;
+        return c;
+    }
+    c = c << 6 | (left < 4 ? 0u : p[3] & 0x3fu);
+    if (left < 4 || (p[3] & 0xc0) != 0x80 || c < 0x10000 || c > 0x10ffff)
+        return RWKV__BAD_BYTE + *p;
+    *length = 4;
+    return c;
+}
+
+/* The bytes of a character; returns how many.                                */
+static size_t rwkv__encode(uint32_t c, unsigned char *p)
+{
+    const size_t n = c < 0x80 || c >= RWKV__BAD_BYTE ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    size_t       i;
+    if (n == 1) {
+        p[0] = (unsigned char)(c < 0x80 ? c : c - RWKV__BAD_BYTE);
+        return 1;
+    }
+    for (i = n - 1; i > 0; i--, c >>= 6)
+        p[i] = (unsigned char)(0x80 | (c & 0x3f));
+    p[0] = (unsigned char)(0xf00u >> n | c); /* n ones and a zero, then the rest      */
+    return n;
+}
+
+/* ---- normalization -------------------------------------------------------- */
+
+/* A place in the decomposed text: a character, and which part of it.         */
+typedef struct rwkv__place {
+    const unsigned char *at;
+    uint32_t             part;
+} rwkv__place;
+
+/* NFC, one character at a time. What goes together is a character that starts,
+ * and the marks after it, sorted by their combining class; the start takes in
+ * the marks that it can be composed with. The marks that are left are not kept:
+ * for each class in turn their text is read again. So any number of marks is
+ * put in order without memory, in time proportional to their number.        */
+typedef struct rwkv__nfc {
+    const rwkv__vocabulary *v;
+    const unsigned char    *end;
+    rwkv__place             next;        /* what is not read yet                     */
+    rwkv__place             marks, marks_end, mark; /* to be delivered, and where we are */
+    uint32_t                combining;   /* their class now; 0: there are none       */
+    uint32_t                following;   /* the next class                           */
+    uint32_t                taken[8];    /* classes of the marks that were taken in  */
+    int                     n_taken, skip; /* skip: of this class, yet to come       */
+} rwkv__nfc;
+
+/* The next code point of the decomposed text.                                */
+static uint32_t rwkv__decomposed(const rwkv__nfc *s, rwkv__place *place, uint32_t *property)
+{
+    size_t   length;
+    uint32_t c = rwkv__decode(place->at, s->end, &length);
+    *property = rwkv__property(s->v, c);
+    if (*property & RWKV__DECOMPOSES) {
+        const uint32_t *entry = rwkv__find(s->v->decomposed, s->v->n_decomposed, 2, c, NULL);
+        if (entry && place->part < entry[1] % 8) {
+            c = s->v->sequence[entry[1] / 8 + place->part++];
+            *property = rwkv__property(s->v, c);
+            if (place->part < entry[1] % 8)
+                return c;
+        }
+    }
+    place->part = 0;
+    place->at += length;
+    return c;
+}
+
+static int rwkv__more_marks(const rwkv__nfc *s)
+{
+    return s->mark.at != s->marks_end.at || s->mark.part != s->marks_end.part;
+}
+
+/* Go through the marks from s->mark on for one of class s->combining; 0 if
+ * there is none. s->following becomes the lowest class above it.             */
+static int rwkv__next_mark(rwkv__nfc *s, uint32_t *c, uint32_t *property)
+{
+    while (rwkv__more_marks(s)) {
+        uint32_t combining;
+        *c = rwkv__decomposed(s, &s->mark, property);
+        combining = RWKV__COMBINING(*property);
+        if (combining == s->combining)
+            return 1;
+        if (combining > s->combining && combining < s->following)
+            s->following = combining;
+    }
+    return 0;
+}
+
+/* Turn to the lowest class of marks above this one; 0 if there is none.      */
+static uint32_t rwkv__next_class(rwkv__nfc *s)
+{
+    int i;
+    s->combining = s->following == 256 ? 0 : s->following;
+    s->following = 256;
+    s->mark = s->marks;
+    for (i = s->skip = 0; i < s->n_taken; i++)
+        s->skip += s->taken[i] == s->combining;
+    return s->combining;
+}
+
+/* Turn to the lowest class of all.                                           */
+static void rwkv__first_class(rwkv__nfc *s)
+{
+    uint32_t c, property;
+    s->combining = 0;
+    s->following = 256;
+    s->mark = s->marks;
+    rwkv__next_mark(s, &c, &property);
+    rwkv__next_class(s);
+}
+
+/* Compose the start with marks, of each class the first ones, as long as it can
+ * be done. Returns what it becomes.                                          */
+static uint32_t rwkv__take_marks(rwkv__nfc *s, uint32_t start)
+{
+    uint32_t first[256], c, property; /* the first mark of each class not taken     */
+    memset(first, 0xff, sizeof first);
+    s->combining = 0;
+    for (s->mark = s->marks; rwkv__more_marks(s);) {
+        c = rwkv__decomposed(s, &s->mark, &property);
+        if (first[RWKV__COMBINING(property)] == RWKV__NONE)
+            first[RWKV__COMBINING(property)] = c;
+    }
+    for (s->combining = 1; s->combining < 256 && s->n_taken < 8; s->combining++)
+        while (first[s->combining] != RWKV__NONE && s->n_taken < 8) {
+            const uint32_t both = rwkv__compose(s->v, start, first[s->combining]);
+            int            i;
+            if (both == RWKV__NONE)
+                break;
+            start = both;
+            s->taken[s->n_taken++] = s->combining;
+            s->mark = s->marks;
+            for (i = s->skip = 0; i < s->n_taken; i++)
+                s->skip += s->taken[i] == s->combining;
+            do
+                first[s->combining] = rwkv__next_mark(s, &c, &property) ? c : RWKV__NONE;
+            while (s->skip-- > 0);
+        }
+    return start;
+}
+
+/* A start and its marks, where something may change. Returns the start, or
+ * none if the text begins with marks.                                        */
+static uint32_t rwkv__compose_next(rwkv__nfc *s)
+{
+    rwkv__place place = s->next;
+    uint32_t    property, start = rwkv__decomposed(s, &place, &property);
+    if (RWKV__COMBINING(property)) {
+        start = RWKV__NONE;
+        place = s->next;
+    }
+    for (;;) {
+        uint32_t c = 0, n_marks = 0;
+        s->marks = s->marks_end = place;
+        s->n_taken = 0;
+        while (place.at < s->end) {
+            c = rwkv__decomposed(s, &place, &property);
+            if (!RWKV__COMBINING(property))
+                break;
+            s->marks_end = place;
+            n_marks++;
+        }
+        s->next = s->marks_end;
+        if (start != RWKV__NONE && n_marks)
+            start = rwkv__take_marks(s, start);
+        if (n_marks > (uint32_t)s->n_taken) { /* the others follow, sorted             */
+            rwkv__first_class(s);
+            return start;
+        }
+        s->combining = 0;
+        if (s->next.at == s->end || start == RWKV__NONE)
+            return start;
+        c = rwkv__compose(s->v, start, c); /* what follows is another start           */
+        if (c == RWKV__NONE)
+            return start;
+        start = c;
+    }
+}
+
+/* The next of the marks that are left; 0 if there is none.                   */
+static int rwkv__nfc_mark(rwkv__nfc *s, uint32_t *c, uint32_t *property)
+{
+    for (; s->combining; rwkv__next_class(s))
+        while (rwkv__next_mark(s, c, property))
+            if (s->skip-- <= 0)
+                return 1;
+    return 0;
+}
+
+/* The next character; 0 at the end.                                          */
+static int rwkv__nfc_next(rwkv__nfc *s, uint32_t *c, uint32_t *property)
+{
+    for (;;) {
+        if (rwkv__nfc_mark(s, c, property))
+            return 1;
+        if (s->next.at == s->end)
+            return 0;
+        if (s->next.part == 0) { /* most text is normalized already                   */
+            const unsigned char *at;
+            size_t               length, ahead;
+            *c = rwkv__decode(s->next.at, s->end, &length);
+            at = s->next.at + length;
+            *property = rwkv__property(s->v, *c);
+            if (!(*property & (RWKV__NOT_PLAIN & ~RWKV__MAY_COMPOSE)) &&
+                (at == s->end || *at < 0x80 ||
+                 !(rwkv__property(s->v, rwkv__decode(at, s->end, &ahead)) & RWKV__NOT_PLAIN))) {
+                s->next.at = at;
+                return 1;
+            }
+        }
+        *c = rwkv__compose_next(s);
+        if (*c != RWKV__NONE) {
+            *property = rwkv__property(s->v, *c);
+            return 1;
+        }
+    }
+}
+
+/* ---- merging -------------------------------------------------------------- */
+
+#define RWKV__WINDOW 2048 /* bytes that are merged at a time; a power of 2           */
+
+/* A word on its way to tokens. Arrays are indexed by the byte of the window at
+ * which a token begins.                                                      */
+typedef struct rwkv__word {
+    const rwkv_model *m;
+    rwkv__tokens     *out;
+    size_t            length;   /* of `text`: the word, or what is left of it      */
+    size_t            window;   /* bytes at its beginning that are merged already  */
+    int               begun;    /* tokens of this word have been put out           */
+    unsigned char     text[2 * RWKV__WINDOW];
+    uint32_t          token[RWKV__WINDOW];
+    size_t            leaves;   /* of the tree: n of the window or a few more      */
+    uint32_t          tree[2 * RWKV__WINDOW]; /* leaves + i: what the token at i and the
+                                   next merge to, or none. k: the least of 2 k and
+                                   2 k + 1                                         */
+    uint16_t          next[RWKV__WINDOW], before[RWKV__WINDOW];
+} rwkv__word;
+
+/* What two tokens merge to, or none; of all merges the lowest goes first.    */
+static uint32_t rwkv__merge_of(const rwkv__vocabulary *v, uint32_t left, uint32_t right)
+{
+    const uint32_t  begin = v->first_pair[left];
+    const uint32_t *pair = rwkv__find(v->pair + 2 * (size_t)begin, v->first_pair[left + 1] - begin,
+                                      2, right, NULL);
+    return pair ? pair[1] : RWKV__NONE;
+}
+
+/* The token at i has changed or is no more: what it and the next merge to.   */
+static void rwkv__set_merged(rwkv__word *w, size_t i, uint32_t merged)
+{
+    size_t k = w->leaves + i;
+    w->tree[k] = merged;
+    for (k /= 2; k > 0; k /= 2) {
+        const uint32_t left = w->tree[2 * k], right = w->tree[2 * k + 1];
+        const uint32_t least = left < right ? left : right;
+        if (w->tree[k] == least)
+            return;
+        w->tree[k] = least;
+    }
+}
+
+/* The leftmost of the lowest merges.                                         */
+static size_t rwkv__lowest_merge(const rwkv__word *w)
+{
+    size_t k = 1;
+    while (k < w->leaves)
+        k = w->tree[2 * k] == w->tree[1] ? 2 * k : 2 * k + 1;
+    return k - w->leaves;
+}
+
+/* Merge the first n bytes of a text, the lowest pair first, of equal ones the
+ * leftmost, until none is left.                                              */
+static rwkv_result rwkv__merge_window(rwkv__word *w, const unsigned char *text, size_t n)
+{
+    const rwkv__vocabulary *v = &w->m->vocabulary;
+    size_t                  i, next;
+    for (i = 0; i < n; i++) {
+        size_t    used;
+        const int token = rwkv__longest_token(v, text + i, 1, &used);
+        if (token < 0)
+            return RWKV_ERR_MISMATCH;
+        w->token[i] = (uint32_t)token;
+        w->next[i] = (uint16_t)(i + 1);
+        w->before[i] = (uint16_t)(i - 1);
+    }
+    for (w->leaves = 2; w->leaves < n; w->leaves *= 2)
+        continue;
+    for (i = 0; i < w->leaves; i++)
+        w->tree[w->leaves + i] =
+            i + 1 < n ? rwkv__merge_of(v, w->token[i], w->token[i + 1]) : RWKV__NONE;
+    for (i = w->leaves - 1; i > 0; i--)
+        w->tree[i] = w->tree[2 * i] < w->tree[2 * i + 1] ? w->tree[2 * i] : w->tree[2 * i + 1];
+
+    while (w->tree[1] != RWKV__NONE) {
+        i = rwkv__lowest_merge(w);
+        w->token[i] = w->tree[1];
+        rwkv__set_merged(w, w->next[i], RWKV__NONE);
+        next = w->next[i] = w->next[w->next[i]];
+        if (next < n)
+            w->before[next] = (uint16_t)i;
+        rwkv__set_merged(w, i, next < n ? rwkv__merge_of(v, w->token[i], w->token[next])
+                                        : RWKV__NONE);
+        if (i > 0)
+            rwkv__set_merged(w, w->before[i],
+                             rwkv__merge_of(v, w->token[w->before[i]], w->token[i]));
+    }
+    return RWKV_OK;
+}
+
+/* Put out the tokens before byte `end` of the window.                        */
+static void rwkv__put_window(rwkv__word *w, size_t end)
+{
+    size_t i;
+    for (i = 0; i < end; i = w->next[i])
+        rwkv__put(w->out, w->token[i]);
+    w->begun = 1;
+}
+
+/* The word is longer than a window: put out the first part of its tokens, and
+ * move on to a window that begins with the last token of that part.
+ *
+ * This is exact, because tokens in a row are the result of merging exactly if
+ * each two neighbours are: the first merge across a border would be made with
+ * these two alone as well. Neighbours in the first part are in the result of the
+ * first window; if the second window begins with the same token, the others are
+ * in its result. If not, the end of the first window reached too far back, and a
+ * smaller part is taken.                                                     */
+static rwkv_result rwkv__move_window(rwkv__word *w)
+{
+    size_t keep;
+    for (keep = RWKV__WINDOW * 3 / 4; keep >= RWKV__WINDOW / 4; keep -= RWKV__WINDOW / 8) {
+        const int   n = w->out->n;
+        size_t      i = 0;
+        uint32_t    token;
+        rwkv_result result;
+        while (w->next[i] <= keep)
+            i = w->next[i];
+        if (i == 0)
+            break;
+        token = w->token[i];
+        rwkv__put_window(w, i);
+        w->window = rwkv__min(w->length - i, RWKV__WINDOW);
+        result = rwkv__merge_window(w, w->text + i, w->window);
+        if (result != RWKV_OK)
+            return result;
+        if (w->token[0] == token) {
+            w->length -= i;
+            memmove(w->text, w->text + i, w->length);
+            return RWKV_OK;
+        }
+        w->out->n = n;
+        rwkv__merge_window(w, w->text, RWKV__WINDOW);
+    }
+    return RWKV_ERR_UNSUPPORTED;
+}
+
+/* Put out what can be of a word: all of it if `text` holds its end.          */
+static rwkv_result rwkv__put_word(rwkv__word *w, int ends)
+{
+    rwkv_result result = RWKV_OK;
+    if (ends && !w->begun && !w->window && w->length) { /* most words are one token      */
+        size_t    used = 0;
+        const int token = rwkv__longest_token(&w->m->vocabulary, w->text, w->length, &used);
+        if (token >= 0 && used == w->length) {
+            rwkv__put(w->out, (uint32_t)token);
+            w->length = 0;
+            return RWKV_OK;
+        }
+    }
+    if (!w->window)
+        result = rwkv__merge_window(w, w->text, w->window = rwkv__min(w->length, RWKV__WINDOW));
+    while (result == RWKV_OK && w->length > w->window &&
+           (ends || w->length + 4 > 2 * RWKV__WINDOW))
+        result = rwkv__move_window(w);
+    if (result == RWKV_OK && ends) {
+        rwkv__put_window(w, w->window);
+        w->length = w->window = 0;
+        w->begun = 0;
+    }
+    return result;
+}
+
+/* ---- words ---------------------------------------------------------------- */
+
+typedef struct rwkv__char {
+    uint32_t c, kind; /* kind: a class, or the end of the piece                     */
+} rwkv__char;
+
+/* A text on its way to words: the next three characters.                     */
+typedef struct rwkv__words {
+    rwkv__nfc    nfc;
+    rwkv__char   ahead[3];
+    uint32_t     run; /* the token of spaces that ended the piece, or none           */
+    rwkv__word   word;
+} rwkv__words;
+
+/* The token of the most spaces with which the text begins, at least two; none
+ * if there is none. *length: of them.                                        */
+static uint32_t rwkv__run_of_spaces(const rwkv__nfc *nfc, size_t *length)
+{
+    const unsigned char *p = nfc->next.at;
+    const size_t         most = rwkv__min((size_t)(nfc->end - p), nfc->v->n_runs);
+    size_t               n = 0;
+    while (n < most && p[n] == ' ')
+        n++;
+    while (n > 1 && nfc->v->run[n - 1] == RWKV__NONE)
+        n--;
+    *length = n;
+    return n > 1 ? nfc->v->run[n - 1] : RWKV__NONE;
+}
+
+/* Drop ahead[0] and read on. A run of spaces that is a token ends the piece of
+ * text: w->run is set, and nothing beyond is read until it is dealt with.    */
+static void rwkv__advance(rwkv__words *w)
+{
+    rwkv__char *const last = &w->ahead[2];
+    uint32_t          property;
+    size_t            n;
+    w->ahead[0] = w->ahead[1];
+    w->ahead[1] = *last;
+    if (last->kind == RWKV__END)
+        return;
+    if (!rwkv__nfc_mark(&w->nfc, &last->c, &property)) {
+        w->run = rwkv__run_of_spaces(&w->nfc, &n);
+        if (w->run != RWKV__NONE)
+            w->nfc.next.at += n;
+        if (w->run != RWKV__NONE || !rwkv__nfc_next(&w->nfc, &last->c, &property)) {
+            last->kind = RWKV__END;
+            last->c = RWKV__NONE;
+            return;
+        }
+    }
+    last->kind = RWKV__CLASS(property);
+}
+
+/* Move the next character into the word.                                     */
+static rwkv_result rwkv__take_char(rwkv__words *w)
+{
+    w->word.length += rwkv__encode(w->ahead[0].c, w->word.text + w->word.length);
+    rwkv__advance(w);
+    return w->word.length + 4 > 2 * RWKV__WINDOW ? rwkv__put_word(&w->word, 0) : RWKV_OK;
+}
+
+/* How many characters of 's, 't, 're, 've, 'm, 'll or 'd are ahead; else 0.  */
+static int rwkv__contraction(const rwkv__char *ahead)
+{
+    if (ahead[0].c != '\'')
+        return 0;
+    switch (ahead[1].c) {
+    case 's':
+    case 't':
+    case 'm':
+    case 'd': return 2;
+    case 'r':
+    case 'v': return ahead[2].c == 'e' ? 3 : 0;
+    case 'l': return ahead[2].c == 'l' ? 3 : 0;
+    default:  return 0;
+    }
+}
+
+/* The next word, by the pattern of GPT-2:
+ * 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+    */
+static rwkv_result rwkv__next_word(rwkv__words *w)
+{
+    rwkv_result       result = RWKV_OK;
+    const rwkv__char *ahead = w->ahead;
+    int               n = rwkv__contraction(ahead);
+    uint32_t          kind;
+    if (n) {
+        while (n-- > 0)
+            rwkv__take_char(w);
+        return rwkv__put_word(&w->word, 1);
+    }
+    if (ahead[0].c == ' ' && ahead[1].kind < RWKV__SPACE)
+        rwkv__take_char(w);
+    kind = ahead[0].kind;
+    do /* of white space before anything else, the last is left                   */
+        result = rwkv__take_char(w);
+    while (result == RWKV_OK && ahead[0].kind == kind &&
+           (kind != RWKV__SPACE || ahead[1].kind >= RWKV__SPACE));
+    return result == RWKV_OK ? rwkv__put_word(&w->word, 1) : result;
+}
+
+/* The tokens of a text without special tokens.                               */
+static rwkv_result rwkv__tokenize_words(rwkv__words *w, const unsigned char *text,
+                                        const unsigned char *end)
+{
+    rwkv_result result = RWKV_OK;
+    memset(&w->nfc, 0, sizeof w->nfc);
+    w->nfc.v = &w->word.m->vocabulary;
+    w->nfc.next.at = text;
+    w->nfc.end = end;
+    do {
+        int i;
+        w->run = RWKV__NONE;
+        w->ahead[2].kind = RWKV__OTHER;
+        for (i = 0; i < 3; i++)
+            rwkv__advance(w);
+        while (result == RWKV_OK && w->ahead[0].kind != RWKV__END)
+            result = rwkv__next_word(w);
+        if (w->run != RWKV__NONE)
+            rwkv__put(w->word.out, w->run);
+    } while (result == RWKV_OK && w->run != RWKV__NONE);
+    return result;
+}
+
+/* The first special token in a text: where it is (the end if there is none),
+ * and which.                                                                 */
+static const unsigned char *rwkv__find_special(const rwkv__vocabulary *v, const unsigned char *text,
+                                               const unsigned char *end, const uint32_t **special)
+{
+    for (; text < end; text++) {
+        uint32_t i;
+        for (i = 0; i < v->n_specials; i++) {
+            const uint32_t *s = v->special + 3 * (size_t)i;
+            if (s[2] <= (size_t)(end - text) && memcmp(text, v->bytes + s[1], s[2]) == 0) {
+                *special = s;
+                return text;
+            }
+        }
+    }
+    *special = NULL;
+    return end;
+}
+
+static rwkv_result rwkv__tokenize_20b(const rwkv_model *m, const unsigned char *text, size_t length,
+                                      int specials, rwkv__tokens *out)
+{
+    const unsigned char *const end = text + length;
+    rwkv_result                result = RWKV_OK;
+    rwkv__words                w;
+    w.word.m = m;
+    w.word.out = out;
+    w.word.length = w.word.window = 0;
+    w.word.begun = 0;
+    while (result == RWKV_OK && text < end) {
+        const uint32_t      *special = NULL;
+        const unsigned char *stop = end;
+        if (specials)
+            stop = rwkv__find_special(&m->vocabulary, text, end, &special);
+        result = rwkv__tokenize_words(&w, text, stop);
+        text = stop;
+        if (special) {
+            rwkv__put(out, special[0]);
+            text += special[2];
+        }
+    }
+    return result;
+}
+
+/* ---- calls ---------------------------------------------------------------- */
+
+static int rwkv__tokenize(const rwkv_model *model, const char *text, size_t length, int specials,
+                          int *tokens, int capacity)
+{
+    const unsigned char *const p = (const unsigned char *)text;
+    rwkv__tokens               out;
+    rwkv_result                result;
+    if (!model || (!text && length) || length > INT_MAX || capacity < 0 || (!tokens && capacity))
+        return -RWKV_ERR_ARGUMENT;
+    if (!model->vocabulary.n_cells)
+        return -RWKV_ERR_UNSUPPORTED;
+    out.tokens = tokens;
+    out.capacity = capacity;
+    out.n = 0;
+    result = model->file.tokenizer == RWKV_TOKENIZER_20B
+                 ? rwkv__tokenize_20b(model, p, length, specials, &out)
+                 : rwkv__tokenize_greedily(&model->vocabulary, p, length, &out);
+    return result == RWKV_OK ? out.n : -(int)result;
 }
 
 RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t length, int *tokens,
                            int capacity)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    int                  n = 0;
-    if (!model || (!text && length) || length > INT_MAX || capacity < 0 || (!tokens && capacity))
-        return -RWKV_ERR_ARGUMENT;
-    if (!model->n_cells || model->file.tokenizer == RWKV_TOKENIZER_20B)
-        return -RWKV_ERR_UNSUPPORTED;
-    while (length) {
-        size_t    used = 0;
-        const int token = rwkv__longest_token(model, at, length, &used);
-        if (token < 0)
-            return -RWKV_ERR_MISMATCH;
-        if (n < capacity)
-            tokens[n] = token;
-        n++;
-        at += used;
-        length -= used;
-    }
-    return n;
+    return rwkv__tokenize(model, text, length, 0, tokens, capacity);
+}
+
+RWKV_API int rwkv_tokenize_special(const rwkv_model *model, const char *text, size_t length,
+                                   int *tokens, int capacity)
+{
+    return rwkv__tokenize(model, text, length, 1, tokens, capacity);
 }
 
 RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *length)
@@ -3298,12 +4126,12 @@ RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *l
     uint32_t begin;
     if (length)
         *length = 0;
-    if (!model || !model->token_offset || token < 0 || (size_t)token >= rwkv__V(model))
+    if (!model || !model->vocabulary.offset || token < 0 || (size_t)token >= rwkv__V(model))
         return NULL;
-    begin = model->token_offset[token];
+    begin = model->vocabulary.offset[token];
     if (length)
-        *length = (int)(model->token_offset[token + 1] - begin);
-    return (const char *)model->token_bytes + begin;
+        *length = (int)(model->vocabulary.offset[token + 1] - begin);
+    return (const char *)model->vocabulary.bytes + begin;
 }
 #endif /* RWKV_NO_TOKENIZER */
 

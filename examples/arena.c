@@ -91,8 +91,6 @@ int main(int argc, char **argv)
 
     if (rwkv_model_info(model).tokenizer == RWKV_TOKENIZER_NONE)
         return fail(path, "no tokenizer in the file");
-    if (rwkv_model_info(model).tokenizer == RWKV_TOKENIZER_20B)
-        return fail(path, "the 20B vocabulary can be decoded but not encoded yet");
     state_bytes = rwkv_model_info(model).state_bytes;
     before = used;
     memory = take(state_bytes, 64, NULL);

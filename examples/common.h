@@ -287,8 +287,6 @@ static inline rwkv_model *open_model(const char *path, const rwkv_options *optio
         fail(1, "%s%s%s", named ? "" : path, named ? "" : ": ", error.message);
     }
     info = rwkv_model_info(model);
-    if (info.tokenizer == RWKV_TOKENIZER_20B)
-        fail(1, "%s: the 20B vocabulary can be decoded but not encoded yet", path);
     if (info.tokenizer == RWKV_TOKENIZER_NONE)
         fail(1, "%s: no tokenizer in the file (tools/convert_pth.py --vocab puts one in)", path);
     return model;

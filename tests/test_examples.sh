@@ -187,19 +187,12 @@ def write(path, tokenizer, size, vocabulary, first):
     struct.pack_into("<I", data, 124, zlib.crc32(data[:124]))
     open(path, "wb").write(data[:size])
 vocabulary = struct.unpack_from("<Q", data, 56)[0]
-write(sys.argv[2] + "/20b.rwkv", 3, len(data), vocabulary, 0)
 write(sys.argv[2] + "/other.rwkv", 2, len(data), vocabulary, 1)
 write(sys.argv[2] + "/mute.rwkv", 0, len(data) - vocabulary, 0, 1)' "$MODEL" "$T"
     check "complete: no tokenizer" fails 1 "no tokenizer" "$T/complete" "$T/mute.rwkv" a
     check "hello: no tokenizer" fails 1 "no vocabulary that can encode" "$T/hello" "$T/mute.rwkv"
     runs "$T/arena" "$T/mute.rwkv"
     check "arena: no tokenizer" [ $? -eq 1 ]
-    for program in complete chat batch prefix; do
-        check "$program: the 20B vocabulary" \
-            fails 1 "20b.rwkv: the 20B vocabulary can be decoded" "$T/$program" "$T/20b.rwkv"
-    done
-    runs "$T/arena" "$T/20b.rwkv"
-    check "arena: the 20B vocabulary" grep -q "20B vocabulary can be decoded" "$T/err"
     runs "$T/chat" --session "$T/others" "$T/other.rwkv"
     check "chat: a session of another model" \
         fails 1 "others: belongs to another model file" "$T/chat" --session "$T/others" "$MODEL"
