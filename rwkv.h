@@ -47,12 +47,13 @@
  *   10  >>layers        what both kinds of layers do
  *   11  >>time_mix      the five equations of the time mix
  *   12  >>channel_mix   the three of the channel mix
- *   13  >>forward       one pass, and the four ways to call it
+ *   13  >>forward       one pass, and the five ways to call it
  *   14  >>state         making, copying, saving states
- *   15  >>tokenizer     text to tokens and back
- *   16  >>sampler       choosing a token
- *   17  >>quantize      8 and 4 bits: reserved
- *   18  >>end           version and licence
+ *   15  >>utf8          bytes to whole characters
+ *   16  >>tokenizer     text to tokens and back
+ *   17  >>sampler       choosing a token
+ *   18  >>quantize      8 and 4 bits: reserved
+ *   19  >>end           version and licence
  *
  * OPTIONS, to be defined before the #include of the implementation; those with
  * a star before every #include. What can be chosen when the program runs is in
@@ -71,7 +72,7 @@
  *                           be made by rwkv_state_init
  *   RWKV_NO_SIMD            scalar kernels only: half the code, much slower
  *   RWKV_NO_THREADS         no OpenMP and no options.parallel
- *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize*, no rwkv_token_bytes
+ *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize*, rwkv_token_bytes, rwkv_utf8_push
  *   RWKV_NO_SAMPLER     *   no rwkv_sample, and less scratch if the chunk is small
  *   RWKV_NO_QUANTIZE    *   no rwkv_quantize
  *   RWKV_NO_ERROR_STRINGS   error messages are empty, codes and offsets stay
@@ -95,6 +96,8 @@
  *   with options.chunk (and, for 16-bit types, by 32 KB for each thread) and is
  *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
  *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
+ *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, rwkv_sample
+ *   6, anything else less than 4.
  *   Failure leaves nothing behind and changes nothing.
  *
  * THREADS
@@ -119,7 +122,10 @@
  *     that start from 0; the blocks' sums are added in ascending order.
  *   - Sums over a vector (layer norm, softmax) run in 16 lanes, lane i taking
  *     elements i, i + 16, ...; then halves are added: 8, 4, 2, 1.
- *   - exp is the one in >>types. Division and square root are IEEE's.
+ *   - exp is the one in >>types, the logarithm of a probability the one in
+ *     >>forward. Division and square root are IEEE's.
+ *   - Sums of probabilities are doubles, added in one order; nothing but floats
+ *     and quotients is added to them.
  *   - Threads split the rows of a matrix, never a sum.
  *
  *   It does not hold for the bits of a NaN, or if the program sets another
@@ -422,6 +428,19 @@ RWKV_API rwkv_result rwkv_eval_all(const int *tokens, int n, rwkv_state *state, 
  * NULL or given twice, RWKV_ERR_MISMATCH if the models differ.               */
 RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *states, int n);
 
+/* Read n tokens as rwkv_eval_sequence does, and tell how expected they were:
+ * logprobs[i] is what rwkv_logprob gave for tokens[i] before it was read, to the
+ * bit; the first comes from the state's present logits. No memory is needed for
+ * the logits. For perplexity, classification, reranking. On an error nothing
+ * changes.                                                                   */
+RWKV_API rwkv_result rwkv_score(const int *tokens, int n, rwkv_state *state, float *logprobs);
+
+/* The natural logarithm of the probability, by softmax, that `token` comes
+ * next: at most 0. The logits are taken as they are: no bias, penalties or
+ * temperature. An empty state expects every token alike. NaN if the token is
+ * out of range, or if a logit is NaN or +infinity.                           */
+RWKV_API float rwkv_logprob(rwkv_state *state, int token);
+
 /* The logits of the last evaluation (n_vocab); zeros if there was none.      */
 RWKV_API const float *rwkv_logits(const rwkv_state *state);
 
@@ -446,8 +465,8 @@ RWKV_API const float *rwkv_hidden(const rwkv_state *state);
  * symbol of its own, but has no token for the bytes C0, C1 and F5 to FF.
  * Negative on an error: -RWKV_ERR_ARGUMENT, -RWKV_ERR_UNSUPPORTED if the model
  * file has no vocabulary, -RWKV_ERR_MISMATCH if a byte is in no token. (And
- * -RWKV_ERR_UNSUPPORTED if the merges of a word of over 1024 bytes hang together
- * over 768 of them, as no word is known to do.)                              */
+ * -RWKV_ERR_UNSUPPORTED if in a word of over 2048 bytes what is merged depends on
+ * what stands 1536 bytes further on; no such word is known.)                 */
 RWKV_API int rwkv_tokenize(const rwkv_model *model, const char *text, size_t length,
                            int *tokens, int capacity);
 
@@ -462,22 +481,48 @@ RWKV_API int rwkv_tokenize_special(const rwkv_model *model, const char *text, si
  * and 0 if the token is out of range or the model has no vocabulary; length 0
  * for a token without text, such as the end of text.                         */
 RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *length);
+
+/* Bytes on their way to a display; all zero at first.                        */
+typedef struct rwkv_utf8 {
+    unsigned char tail[3]; /* the beginning of a character                       */
+    unsigned char n_tail;
+} rwkv_utf8;
+
+/* Turn bytes of tokens, in whatever pieces, into whole UTF-8 characters. They
+ * are written to `out`; returns how many bytes. A character that is not whole
+ * yet is held back, at most 3 bytes; what can never become one is replaced by
+ * U+FFFD, one for each maximal part, as the Unicode standard recommends.
+ * bytes = NULL is the end: what is held back is replaced. `out` needs room for
+ * 3 * (length + 3) bytes; if `capacity` is less, or an argument is bad, nothing
+ * changes and the result is -RWKV_ERR_ARGUMENT.                              */
+RWKV_API int rwkv_utf8_push(rwkv_utf8 *stream, const char *bytes, int length, char *out,
+                            int capacity);
 #endif
 
 #ifndef RWKV_NO_SAMPLER
-/* How the next token is chosen. All zero is greedy: the largest logit. In this
- * order, which is that of the RWKV authors' own programs but that theirs do not
- * count tokens of digits and blanks (others apply the temperature first, which
- * keeps more or fewer tokens):
+/* Added to the logit of a token. -INFINITY (or NaN) bans the token: it is never
+ * chosen, whatever else is set.                                              */
+typedef struct rwkv_bias {
+    int   token;
+    float add;
+} rwkv_bias;
+
+/* How the next token is chosen. All zero is greedy: the largest logit.
+ *   0. logit += each bias of the token
  *   1. logit -= presence + frequency * counts[token], where counts[token] > 0
  *   2. p = softmax(logit), at temperature 1
  *   3. top_p: keep the most probable tokens until their sum reaches top_p
  *      (and those as probable as the last one kept)
- *   4. top_k: of these keep the k most probable (the lower ids among equals)
+ *   4. top_k: of these keep the k most probable (the lower ids among equals);
+ *      min_p: of these keep those with p >= min_p * the largest p
  *   5. p = p^(1 / temperature), normalized; draw
- *   6. every count *= decay, then counts[drawn] += 1                         */
+ *   6. every count *= decay, then counts[drawn] += 1
+ * This is the order of the RWKV authors' own programs, but that theirs do not
+ * count tokens of digits and blanks. Most other programs apply the temperature
+ * before they truncate, as if it stood at 2: a temperature above 1 then keeps
+ * more tokens, one below 1 fewer, where here it never changes which are kept. */
 typedef struct rwkv_sampler {
-    float    temperature; /* 0 or less: greedy, steps 1 and 6 alone. Official 1.0 */
+    float    temperature; /* 0 or less: greedy, steps 0, 1 and 6 alone. Official 1.0 */
     float    top_p;       /* 0 or >= 1: off. Official default 0.85             */
     int      top_k;       /* 0: off                                            */
     float    presence;    /* official default 0.2                              */
@@ -488,11 +533,16 @@ typedef struct rwkv_sampler {
                              you add them                                      */
     uint64_t seed;        /* the same seed draws the same tokens on every
                              machine; each draw moves it on                    */
+    float            min_p; /* 0: off                                          */
+    const rwkv_bias *bias;  /* n_bias of them, yours; NULL: none               */
+    int              n_bias;
 } rwkv_sampler;
 
 /* Choose a token from the state's logits, which stay as they are. Always a
- * valid token: NaN counts as -infinity; of +infinity, or if nothing else has a
- * probability, the lowest id is chosen. -1 if an argument is NULL.           */
+ * valid token that is not banned: a logit that is NaN counts as -infinity; of
+ * +infinity, or if nothing else has a probability, the lowest id is chosen. -1,
+ * and nothing changes, if all tokens are banned, an argument is NULL, n_bias is
+ * negative or not 0 without `bias`, or a bias is for a token out of range.   */
 RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
 #endif
 
@@ -959,6 +1009,8 @@ typedef struct rwkv__kernels {
     void (*add)(float *x, const float *y, size_t n);
     /* x += sigmoid(r) * y                                                      */
     void (*gate)(float *x, const float *r, const float *y, size_t n);
+    /* the largest of x, not counting NaN; -infinity if there is none           */
+    float (*largest)(const float *x, size_t n);
     /* p = exp((p - max) / temperature), for p <= max; returns the sum          */
     float (*softmax)(float *p, float max, float temperature, size_t n);
 } rwkv__kernels;
@@ -1513,6 +1565,26 @@ static RWKV__TARGET void RWKV__NAME(gate)(float *x, const float *r, const float 
                                      RWKV__LOAD(x + i)));
 }
 
+static RWKV__TARGET float RWKV__NAME(largest)(const float *x, size_t n)
+{
+    RWKV__V lanes[RWKV__PANEL];
+    float   s[16], best;
+    size_t  i;
+    int     v;
+    for (v = 0; v < RWKV__PANEL; v++)
+        lanes[v] = RWKV__SET(-HUGE_VALF);
+    for (i = 0; i < n; i += 16)
+        for (v = 0; v < RWKV__PANEL; v++) {
+            const RWKV__V xi = RWKV__LOAD(x + i + v * RWKV__W);
+            lanes[v] = RWKV__LESS(lanes[v], xi, xi, lanes[v]);
+        }
+    for (v = 0; v < RWKV__PANEL; v++)
+        RWKV__STORE(s + v * RWKV__W, lanes[v]);
+    for (best = s[0], v = 1; v < 16; v++)
+        best = s[v] > best ? s[v] : best;
+    return best;
+}
+
 static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float temperature, size_t n)
 {
     const RWKV__V top = RWKV__SET(max), scale = RWKV__SET(temperature);
@@ -1546,6 +1618,7 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
     k->relu_square = RWKV__NAME(relu_square);
     k->add = RWKV__NAME(add);
     k->gate = RWKV__NAME(gate);
+    k->largest = RWKV__NAME(largest);
     k->softmax = RWKV__NAME(softmax);
 }
 
@@ -2191,6 +2264,9 @@ static uint64_t rwkv__scratch(const rwkv_model *m)
     const uint64_t T = (uint64_t)m->chunk, a = 3 * rwkv__activation_size(T, rwkv__A(m));
     const uint64_t f = rwkv__activation_size(T, rwkv__F(m));
     uint64_t       n = 5 * rwkv__activation_size(T, rwkv__D(m)) + (a > f ? a : f);
+    const uint64_t score = 2 * rwkv__activation_size(T, rwkv__D(m)) +
+                           rwkv__activation_size(T, rwkv__min(RWKV__BLOCK, rwkv__V(m)));
+    n = n > score ? n : score; /* more only if D, A and F are tiny               */
 #ifndef RWKV_NO_SAMPLER
     const uint64_t sampler = 2 * (uint64_t)rwkv__round16(rwkv__V(m));
     n = n > sampler ? n : sampler;
@@ -3045,8 +3121,9 @@ static void rwkv__channel_mix(const rwkv__pass *pass, int l)
 /* ============================================================================
  * 13. MARK: forward                                                 >>forward
  *
- * The one function that runs the model, and the four ways to call it: one row;
- * rows of one state; the same with all logits; rows of different states.
+ * The one function that runs the model, and the five ways to call it: one row;
+ * rows of one state; the same with all logits, or with the probability of each
+ * token; rows of different states.
  * ========================================================================== */
 
 /* Read T tokens, each into its row's state; pass->x is then what the last
@@ -3109,6 +3186,144 @@ static void rwkv__read_out(rwkv__pass *pass, size_t first, float *logits)
     }
 }
 
+/* ---- probabilities -------------------------------------------------------- */
+
+/* What is known of one softmax after some blocks of its logits.              */
+typedef struct rwkv__softmax {
+    double sum;   /* of exp(logit - max)                                        */
+    float  max;   /* so far                                                     */
+    float  logit; /* of the token in question                                   */
+} rwkv__softmax;
+
+static rwkv__softmax rwkv__softmax_begin(void)
+{
+    rwkv__softmax s;
+    s.sum = 0;
+    s.max = -FLT_MAX;
+    s.logit = 0;
+    return s;
+}
+
+/* Take in the next n <= 256 logits. They are overwritten, and so is the padding
+ * after them.                                                                */
+static void rwkv__softmax_block(const rwkv__kernels *kernels, rwkv__softmax *s, float *x, size_t n)
+{
+    float max;
+    for (; n % 16; n++)
+        x[n] = -HUGE_VALF;
+    max = kernels->largest(x, n);
+    if (max > s->max) { /* divided, because a product could be fused with the sum */
+        s->sum /= 1.0 / (double)rwkv__exp_scalar(s->max - max);
+        s->max = max;
+    }
+    s->sum += (double)kernels->softmax(x, s->max, 1.0f, n);
+}
+
+/* ln(x) for x >= 1 (for 0: finite). 2 artanh((x - 1) / (x + 1)), as a
+ * continued fraction: with divisions alone nothing can be fused, so the bits
+ * are the same everywhere; to about 1e-12.                                   */
+static double rwkv__log(double x)
+{
+    double ln = 0, z, d = 17;
+    int    i;
+    for (; x > 1.5; x *= 0.5)
+        ln += 0.693147180559945309;
+    z = (x - 1) / (x + 1);
+    for (i = 8; i > 0; i--)
+        d = 2 * i - 1 - (i * i) * (z * z) / d;
+    return ln + 2 * z / d;
+}
+
+static float rwkv__softmax_log(const rwkv__softmax *s)
+{
+    return (float)((double)s->logit - (double)s->max - rwkv__log(s->sum));
+}
+
+RWKV_API float rwkv_logprob(rwkv_state *state, int token)
+{
+    rwkv__softmax s = rwkv__softmax_begin();
+    size_t        V, n, c;
+    if (!state || token < 0 || (size_t)token >= rwkv__V(state->model))
+        return rwkv__float(0x7fc00000u); /* NaN                                  */
+    V = rwkv__V(state->model);
+    for (c = 0; c < V; c += n) {
+        n = rwkv__min(RWKV__BLOCK, V - c);
+        memcpy(state->scratch, state->logits + c, n * sizeof(float));
+        rwkv__softmax_block(&state->model->kernels, &s, state->scratch, n);
+    }
+    s.logit = state->logits[token];
+    return rwkv__softmax_log(&s);
+}
+
+/* Columns [first, first + n) of the logits of every row of a pass.           */
+typedef struct rwkv__slice {
+    const rwkv__pass *pass;
+    float            *y;
+    size_t            first, n;
+    rwkv__softmax    *softmax; /* of each row                                    */
+    const int        *targets; /* what came after each row, for n_targets of them */
+    size_t            n_targets;
+} rwkv__slice;
+
+static void rwkv__slice_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__slice *slice = (const rwkv__slice *)context;
+    const size_t       T = slice->pass->T;
+    size_t             t, c, n;
+    for (t = begin; t < end; t++)
+        for (c = 0; c < slice->n; c += n) {
+            float       *y = slice->y + rwkv__at(T, t, c);
+            const size_t at = slice->first + c;
+            n = rwkv__min(RWKV__BLOCK, slice->n - c);
+            if (t < slice->n_targets && (size_t)slice->targets[t] - at < n)
+                slice->softmax[t].logit = y[(size_t)slice->targets[t] - at];
+            if (t == T - 1)
+                memcpy(slice->pass->state->logits + at, y, n * sizeof *y);
+            rwkv__softmax_block(&slice->pass->m->kernels, &slice->softmax[t], y, n);
+        }
+    (void)part;
+}
+
+/* The head for all rows of a pass of one state, in as large slices as there is
+ * room for where the layers worked: the logarithms of the probabilities of the
+ * targets, and the logits of the last row.                                   */
+static void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n_targets,
+                             float *logprobs)
+{
+    const rwkv_model *m = pass->m;
+    rwkv_state       *state = pass->state;
+    const size_t      T = pass->T, V = rwkv__V(m), D = rwkv__D(m);
+    const size_t      room = (size_t)rwkv__scratch(m) - (size_t)(pass->xr - state->scratch);
+    const size_t      most = rwkv__max(room / (T * RWKV__BLOCK), 1) * RWKV__BLOCK;
+    rwkv__matmul      head;
+    rwkv__slice       slice;
+    size_t            t;
+
+    rwkv__norm(pass, RWKV__LN_OUT_W, 0);
+    rwkv__copy_row(state->hidden, pass->xx, T, T - 1, rwkv__round16(D));
+    state->has_logits = 1;
+    head = rwkv__product(pass, RWKV__HEAD, 0, pass->xx, pass->xr);
+
+    slice.pass = pass;
+    slice.y = pass->xr;
+    slice.softmax = (rwkv__softmax *)(void *)pass->x; /* which is not needed any more  */
+    slice.targets = targets;
+    slice.n_targets = n_targets;
+    for (t = 0; t < T; t++)
+        slice.softmax[t] = rwkv__softmax_begin();
+    for (slice.first = 0; slice.first < V; slice.first += slice.n) {
+        slice.n = head.n_out = rwkv__min(most, V - slice.first);
+        rwkv__multiply(state, &head, 1, T);
+        rwkv__split(&state->team, rwkv__slice_rows, &slice, T, 1,
+                    16.0 * (double)T * (double)slice.n);
+        head.w += slice.n / 16 * (16 * D * (m->file.type == RWKV_TYPE_F32 ? 4 : 2));
+    }
+    for (t = 0; t < n_targets; t++)
+        logprobs[t] = rwkv__softmax_log(&slice.softmax[t]);
+}
+
+/* ---- the ways to call it -------------------------------------------------- */
+
 static int rwkv__tokens_valid(const rwkv_model *m, const int *tokens, int n)
 {
     int i;
@@ -3128,8 +3343,10 @@ static size_t rwkv__pass_rows(const rwkv_model *m, size_t n)
     return rwkv__min(rwkv__min(rows, chunk), n);
 }
 
-/* n tokens into one state, chunk by chunk; all logits, or the last ones.     */
-static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, float *logits)
+/* n tokens into one state, chunk by chunk; all logits, or the last ones and
+ * perhaps the logprobs.                                                      */
+static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, float *logits,
+                                   float *logprobs)
 {
     rwkv__pass pass;
     if (!state || n < 0 || (n > 0 && !tokens) || !rwkv__tokens_valid(state->model, tokens, n))
@@ -3137,12 +3354,17 @@ static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, 
     memset(&pass, 0, sizeof pass);
     pass.m = state->model;
     pass.state = state;
+    if (logprobs && n > 0)
+        *logprobs++ = rwkv_logprob(state, *tokens);
     for (; n > 0; n -= (int)pass.T, tokens += pass.T) {
         pass.T = rwkv__pass_rows(state->model, (size_t)n);
         rwkv__forward(&pass, tokens);
         if (logits) {
             rwkv__read_out(&pass, 0, logits);
             logits += pass.T * rwkv__V(pass.m);
+        } else if (logprobs) {
+            rwkv__read_score(&pass, tokens + 1, rwkv__min(pass.T, (size_t)n - 1), logprobs);
+            logprobs += pass.T;
         } else if (pass.T == (size_t)n) {
             rwkv__read_out(&pass, pass.T - 1, NULL);
         }
@@ -3152,19 +3374,26 @@ static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, 
 
 RWKV_API const float *rwkv_eval(int token, rwkv_state *state)
 {
-    return rwkv__eval_rows(&token, 1, state, NULL) == RWKV_OK ? state->logits : NULL;
+    return rwkv__eval_rows(&token, 1, state, NULL, NULL) == RWKV_OK ? state->logits : NULL;
 }
 
 RWKV_API const float *rwkv_eval_sequence(const int *tokens, int n, rwkv_state *state)
 {
-    return rwkv__eval_rows(tokens, n, state, NULL) == RWKV_OK ? state->logits : NULL;
+    return rwkv__eval_rows(tokens, n, state, NULL, NULL) == RWKV_OK ? state->logits : NULL;
 }
 
 RWKV_API rwkv_result rwkv_eval_all(const int *tokens, int n, rwkv_state *state, float *logits)
 {
     if (!logits && n > 0)
         return RWKV_ERR_ARGUMENT;
-    return rwkv__eval_rows(tokens, n, state, logits);
+    return rwkv__eval_rows(tokens, n, state, logits, NULL);
+}
+
+RWKV_API rwkv_result rwkv_score(const int *tokens, int n, rwkv_state *state, float *logprobs)
+{
+    if (!logprobs && n > 0)
+        return RWKV_ERR_ARGUMENT;
+    return rwkv__eval_rows(tokens, n, state, NULL, logprobs);
 }
 
 RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *states, int n)
@@ -3399,7 +3628,71 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
 }
 
 /* ============================================================================
- * 15. MARK: tokenizer                                             >>tokenizer
+ * 15. MARK: utf8                                                       >>utf8
+ *
+ * UTF-8 is what RFC 3629 says: nothing longer than it need be, no surrogates,
+ * nothing above U+10FFFF.
+ * ========================================================================== */
+#ifndef RWKV_NO_TOKENIZER
+
+/* How many bytes a character has that begins with c; 0: none does.           */
+static int rwkv__utf8_length(int c)
+{
+    return c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+}
+
+/* Can c be byte n >= 1 of a character that begins with `first`?              */
+static int rwkv__utf8_fits(int first, int n, int c)
+{
+    if (n == 1 && (first == 0xe0 || first == 0xf0)) /* could be shorter          */
+        return c >= (first == 0xe0 ? 0xa0 : 0x90) && c <= 0xbf;
+    if (n == 1 && (first == 0xed || first == 0xf4)) /* a surrogate; too large    */
+        return c >= 0x80 && c <= (first == 0xed ? 0x9f : 0x8f);
+    return c >= 0x80 && c <= 0xbf;
+}
+
+RWKV_API int rwkv_utf8_push(rwkv_utf8 *stream, const char *bytes, int length, char *out,
+                            int capacity)
+{
+    static const char replacement[3] = {'\xef', '\xbf', '\xbd'};
+    const int         last = !bytes;
+    char              part[4];
+    int               i, held, size, n = 0, written = 0;
+    if (last) {
+        bytes = "";
+        length = 0;
+    }
+    if (!stream || stream->n_tail > 3 || !out || length < 0 || capacity / 3 - 3 < length)
+        return -RWKV_ERR_ARGUMENT;
+    held = stream->n_tail;
+    for (i = 0; i < held + length; i++) {
+        const int c = i < held ? stream->tail[i] : (unsigned char)bytes[i - held];
+        if (n && !rwkv__utf8_fits((unsigned char)part[0], n, c)) { /* it came to nothing */
+            memcpy(out + written, replacement, 3);
+            written += 3;
+            n = 0;
+        }
+        part[n++] = (char)c;
+        size = rwkv__utf8_length((unsigned char)part[0]);
+        if (size == 0 || size == n) {
+            memcpy(out + written, size ? part : replacement, size ? (size_t)size : 3);
+            written += size ? size : 3;
+            n = 0;
+        }
+    }
+    if (n && last) {
+        memcpy(out + written, replacement, 3);
+        written += 3;
+        n = 0;
+    }
+    memcpy(stream->tail, part, (size_t)n);
+    stream->n_tail = (unsigned char)n;
+    return written;
+}
+#endif /* RWKV_NO_TOKENIZER */
+
+/* ============================================================================
+ * 16. MARK: tokenizer                                             >>tokenizer
  *
  * Text to tokens. World and bytes: the longest token that the text begins with,
  * again and again. 20B: special tokens, if they are asked for, are cut out;
@@ -3515,33 +3808,21 @@ static uint32_t rwkv__compose(const rwkv__vocabulary *v, uint32_t a, uint32_t b)
     return entry ? entry[2] : RWKV__NONE;
 }
 
-/* The character at the beginning of a text that is not empty (RFC 3629).     */
+/* The character at the beginning of a text that is not empty.                */
 RWKV__INLINE uint32_t rwkv__decode(const unsigned char *p, const unsigned char *end, size_t *length)
 {
-    const size_t left = (size_t)(end - p);
-    uint32_t     c = *p;
+    const int n = rwkv__utf8_length(*p);
+    uint32_t  c = n < 2 ? *p : *p & 0x7fu >> n;
+    int       i;
     *length = 1;
-    if (c < 0x80)
-        return c;
-    if (c < 0xc2 || c > 0xf4 || left < 2 || (p[1] & 0xc0) != 0x80)
-        return RWKV__BAD_BYTE + c;
-    *length = 2;
-    if (c < 0xe0)
-        return (c & 0x1f) << 6 | (p[1] & 0x3fu);
-    *length = 1;
-    if (left < 3 || (p[2] & 0xc0) != 0x80)
-        return RWKV__BAD_BYTE + c;
-    c = (c & 0x0f) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-    if (*p < 0xf0) {
-        if (c < 0x800 || (c >= 0xd800 && c < 0xe000))
+    for (i = 1; i < n; i++) {
+        if (p + i == end || !rwkv__utf8_fits(*p, i, p[i]))
             return RWKV__BAD_BYTE + *p;
-        *length = 3;
-        return c;
+        c = c << 6 | (p[i] & 0x3fu);
     }
-    c = c << 6 | (left < 4 ? 0u : p[3] & 0x3fu);
-    if (left < 4 || (p[3] & 0xc0) != 0x80 || c < 0x10000 || c > 0x10ffff)
+    if (n == 0)
         return RWKV__BAD_BYTE + *p;
-    *length = 4;
+    *length = (size_t)n;
     return c;
 }
 
@@ -3868,7 +4149,7 @@ static void rwkv__put_window(rwkv__word *w, size_t end)
 static rwkv_result rwkv__move_window(rwkv__word *w)
 {
     size_t keep;
-    for (keep = RWKV__WINDOW * 3 / 4; keep >= RWKV__WINDOW / 4; keep -= RWKV__WINDOW / 8) {
+    for (keep = RWKV__WINDOW * 7 / 8; keep >= RWKV__WINDOW / 4; keep -= RWKV__WINDOW / 8) {
         const int   n = w->out->n;
         size_t      i = 0;
         uint32_t    token;
@@ -4136,11 +4417,11 @@ RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *l
 #endif /* RWKV_NO_TOKENIZER */
 
 /* ============================================================================
- * 16. MARK: sampler                                                 >>sampler
+ * 17. MARK: sampler                                                 >>sampler
  *
- * The order of operations stands at rwkv_sampler. Nothing is sorted whole: a
- * heap gives the most probable tokens one by one, until there are enough.
- * Works in the scratch of the state.
+ * The order of operations stands at rwkv_sampler. Nothing is sorted: what top_p
+ * and top_k keep is what has at least some probability, and that cut is found
+ * digit by digit. Works in the scratch of the state.
  * ========================================================================== */
 #ifndef RWKV_NO_SAMPLER
 
@@ -4153,130 +4434,163 @@ static uint64_t rwkv__random(uint64_t *seed)
     return z ^ z >> 31;
 }
 
-/* Step 1 for one token; NaN becomes -infinity.                               */
-static float rwkv__penalized(const rwkv_sampler *s, const float *logits, size_t i)
+/* Steps 0 and 1, for V tokens and -infinity up to a multiple of 16. Where a
+ * token is banned, and only there, x becomes NaN.                            */
+static void rwkv__adjust(const rwkv_sampler *s, const float *logits, int V, float *x)
 {
-    float x = logits[i];
-    if (s->counts && s->counts[i] > 0)
-        x -= rwkv__fma(s->frequency, s->counts[i], s->presence);
-    return x == x ? x : -HUGE_VALF;
-}
-
-/* Is token a to be taken before token b?                                     */
-static int rwkv__before(const float *p, int a, int b)
-{
-    return p[a] != p[b] ? p[a] > p[b] : a < b;
-}
-
-/* Restore the heap `ids` of n tokens, whose top is the first to be taken, of
- * which only entry i may be out of place.                                    */
-static void rwkv__sift(int *ids, int n, int i, const float *p)
-{
-    const int id = ids[i];
-    while (i < n / 2) { /* while it has a child                                   */
-        int child = 2 * i + 1;
-        if (child + 1 < n && rwkv__before(p, ids[child + 1], ids[child]))
-            child++;
-        if (!rwkv__before(p, ids[child], id))
-            break;
-        ids[i] = ids[child];
-        i = child;
-    }
-    ids[i] = id;
-}
-
-/* Steps 3 and 4: find the kept tokens among V, of probabilities p / sum. They
- * end up in ids[V - kept, V). Returns kept.                                  */
-static int rwkv__truncate(const rwkv_sampler *s, const float *p, float sum, int V, int *ids)
-{
-    const int    top_p = s->top_p > 0 && s->top_p < 1;
-    const double target = (double)s->top_p * (double)sum; /* exact in a double        */
-    /* Tokens below this are less than half of the rest together, so the others
-     * reach the target. Most tokens fall here, and the heap stays small.     */
-    const double floor = top_p ? ((double)sum - target) / (2.0 * V) : 0;
-    const int    most = s->top_k > 0 && s->top_k < V ? s->top_k : V;
-    double       total = 0;
-    float        last = 2;
-    int          n = 0, kept = 0, i;
-
+    const float *counts = s->counts;
+    int          i;
+    memcpy(x, logits, (size_t)V * sizeof *x);
     for (i = 0; i < V; i++)
-        if ((double)p[i] > floor)
-            ids[n++] = i;
-    for (i = n / 2 - 1; i >= 0; i--)
-        rwkv__sift(ids, n, i, p);
-    while (n > 0 && kept < most && (!top_p || total < target || p[ids[0]] == last)) {
-        const int id = ids[0];
-        total += (double)p[id];
-        last = p[id];
-        ids[0] = ids[--n];
-        rwkv__sift(ids, n, 0, p);
-        ids[V - ++kept] = id;
+        if (x[i] != x[i])
+            x[i] = -HUGE_VALF;
+    for (; i % 16; i++)
+        x[i] = -HUGE_VALF;
+    for (i = 0; i < s->n_bias; i++) {
+        float      *to = x + s->bias[i].token;
+        const float sum = *to + s->bias[i].add;
+        if (!(s->bias[i].add >= -FLT_MAX))
+            *to = rwkv__float(0x7fc00000u);
+        else if (*to == *to)
+            *to = sum == sum ? sum : -HUGE_VALF;
     }
-    return kept;
+    for (i = 0; i < V && counts; i++)
+        if (counts[i] > 0 && x[i] == x[i]) {
+            const float y = x[i] - rwkv__fma(s->frequency, counts[i], s->presence);
+            x[i] = y == y ? y : -HUGE_VALF;
+        }
 }
 
-/* The lowest of the largest.                                                 */
-static int rwkv__largest(const float *x, int n)
+/* The sum of 16 numbers, in halves.                                          */
+static double rwkv__sum16(const float *x)
 {
-    int i, best = 0;
-    for (i = 1; i < n; i++)
-        if (x[i] > x[best])
-            best = i;
-    return best;
+    double s[8];
+    int    i, half;
+    for (i = 0; i < 8; i++)
+        s[i] = (double)x[i] + (double)x[i + 8];
+    for (half = 4; half; half /= 2)
+        for (i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+/* The largest number that is not above the p of enough tokens: of k, or, if k is
+ * 0, of so many that their sum is the share top_p of all. The bits of numbers
+ * >= 0 are ordered as the numbers are; byte after byte of them is settled, by
+ * adding up the tokens of each value and going down from the largest. (In two
+ * columns, since an addition waits for the one before it if both are to the
+ * same place.) *above is how much lies above the cut.                        */
+static float rwkv__cut(const float *p, int V, double top_p, int k, double *above)
+{
+    double   bins[2][256], target = k;
+    uint32_t cut = 0;
+    int      shift, byte, i;
+    *above = 0;
+    for (shift = 24; shift >= 0; shift -= 8) {
+        memset(bins, 0, sizeof bins);
+        for (i = 0; i < V; i++) {
+            const uint32_t bits = rwkv__bits(p[i]) >> shift;
+            if (bits >> 8 == cut)
+                bins[i & 1][bits & 255] += k ? 1.0 : (double)p[i];
+        }
+        for (byte = 0; byte < 256; byte++)
+            bins[0][byte] += bins[1][byte];
+        for (byte = 0; byte < 256 && shift == 24 && !k; byte++)
+            target += bins[0][byte];
+        if (shift == 24 && !k)
+            target *= top_p;
+        for (byte = 255; byte > 0 && *above + bins[0][byte] < target; byte--)
+            *above += bins[0][byte];
+        cut = cut << 8 | (uint32_t)byte;
+    }
+    return rwkv__float(cut);
+}
+
+/* Steps 2 to 5. x are the logits, of which `max`, the largest, is finite.    */
+static int rwkv__draw(rwkv_sampler *s, const rwkv__kernels *kernels, float *x, float *p, float max,
+                      int V)
+{
+    const float T = s->temperature < FLT_MAX ? s->temperature : FLT_MAX;
+    float       cut = s->min_p > 0 ? (s->min_p < 1 ? s->min_p : 1) : 0; /* the largest p is 1 */
+    int         ties = V, kept = 0, token = -1, i;
+    double      above, total = 0, passed = 0, drawn;
+
+    memcpy(p, x, rwkv__round16((size_t)V) * sizeof *p);
+    kernels->softmax(p, max, 1.0f, rwkv__round16((size_t)V));
+    if (s->top_p > 0 && s->top_p < 1) {
+        const float least = rwkv__cut(p, V, (double)s->top_p, 0, &above);
+        cut = least > cut ? least : cut;
+    }
+    if (s->top_k > 0 && s->top_k < V) {
+        const float least = rwkv__cut(p, V, 0, s->top_k, &above);
+        if (least >= cut) {
+            cut = least;
+            ties = s->top_k - (int)above;
+        }
+    }
+    for (i = 0; i < V; i++) { /* kept ones move down, their ids into p             */
+        const float pi = p[i];
+        x[kept] = x[i];
+        p[kept] = rwkv__float((uint32_t)i);
+        kept += pi >= cut;
+        if (pi == cut && --ties == 0)
+            cut = rwkv__float(rwkv__bits(cut) + 1); /* the next larger number      */
+    }
+    for (i = kept; i % 16; i++)
+        x[i] = -HUGE_VALF;
+    kernels->softmax(x, max, T, rwkv__round16((size_t)kept)); /* p^(1/T), but for a factor */
+    for (i = 0; i < kept; i += 16)
+        total += rwkv__sum16(x + i);
+    drawn = (double)(rwkv__random(&s->seed) >> 11) * 1.1102230246251565e-16 * total; /* 2^-53 */
+    for (i = 0; i + 16 < kept && passed + rwkv__sum16(x + i) <= drawn; i += 16)
+        passed += rwkv__sum16(x + i);
+    for (; i < kept && passed <= drawn; i++) {
+        passed += (double)x[i];
+        if (x[i] > 0)
+            token = (int)rwkv__bits(p[i]);
+    }
+    return token;
 }
 
 RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
 {
-    const rwkv_model *m = state ? state->model : NULL;
-    float *p, sum, max;
-    int   *ids, V, i, token, kept = 0;
-    if (!sampler || !state)
+    float *x, *p, max;
+    int    V, i, token;
+    if (!sampler || !state || sampler->n_bias < 0 || (sampler->n_bias > 0 && !sampler->bias))
         return -1;
-    V = (int)rwkv__V(m);
-    p = state->scratch;
-    ids = (int *)(void *)(p + rwkv__round16((size_t)V));
+    V = (int)rwkv__V(state->model);
+    for (i = 0; i < sampler->n_bias; i++)
+        if (sampler->bias[i].token < 0 || sampler->bias[i].token >= V)
+            return -1;
+    x = state->scratch;
+    p = x + rwkv__round16((size_t)V);
 
-    for (i = 0; i < V; i++)
-        p[i] = rwkv__penalized(sampler, state->logits, (size_t)i);
-    for (; (size_t)i < rwkv__round16((size_t)V); i++)
-        p[i] = -HUGE_VALF;
-    token = rwkv__largest(p, V);
-    max = p[token];
+    rwkv__adjust(sampler, state->logits, V, x);
+    max = state->model->kernels.largest(x, rwkv__round16((size_t)V));
     if (sampler->temperature > 0 && max - max == 0) { /* finite: there is a choice */
-        const float T = sampler->temperature < FLT_MAX ? sampler->temperature : FLT_MAX;
-        const int   truncated = (sampler->top_p > 0 && sampler->top_p < 1) || sampler->top_k > 0;
-        double      total = 0, passed = 0, drawn;
-        sum = m->kernels.softmax(p, max, truncated ? 1.0f : T, rwkv__round16((size_t)V));
-        if (truncated)
-            kept = rwkv__truncate(sampler, p, sum, V, ids);
-        for (i = 0; i < kept; i++) { /* step 5, with p^(1/T) = exp((x - max) / T)   */
-            const int   id = ids[V - 1 - i];
-            const float x = rwkv__penalized(sampler, state->logits, (size_t)id);
-            p[id] = rwkv__exp_scalar((x - max) / T);
-            total += (double)p[id];
-        }
-        for (i = 0; i < V && !truncated; i++)
-            total += (double)p[i];
-        drawn = (double)(rwkv__random(&sampler->seed) >> 11) * 1.1102230246251565e-16; /* 2^-53 */
-        drawn *= total;
-        for (i = 0; i < (truncated ? kept : V) && passed <= drawn; i++) {
-            const int id = truncated ? ids[V - 1 - i] : i;
-            passed += (double)p[id];
-            if (p[id] > 0)
-                token = id;
-        }
+        for (i = 0; i < sampler->n_bias; i++)
+            if (x[sampler->bias[i].token] != x[sampler->bias[i].token])
+                x[sampler->bias[i].token] = -HUGE_VALF; /* banned: no probability      */
+        token = rwkv__draw(sampler, &state->model->kernels, x, p, max, V);
+    } else {
+        for (token = 0; token < V && x[token] != max; token++) /* no NaN is equal */
+            ;
+        if (token == V) /* all are banned                                         */
+            return -1;
     }
     if (sampler->counts) {
-        for (i = 0; i < V && sampler->decay > 0; i++)
-            sampler->counts[i] *= sampler->decay;
-        sampler->counts[token] += 1;
+        float *const counts = sampler->counts;
+        const float  decay = sampler->decay;
+        for (i = 0; i < V && decay > 0; i++)
+            counts[i] *= decay;
+        counts[token] += 1;
     }
     return token;
 }
 #endif /* RWKV_NO_SAMPLER */
 
 /* ============================================================================
- * 17. MARK: quantize                                               >>quantize
+ * 18. MARK: quantize                                               >>quantize
  *
  * Reserved for the 8 and 4-bit types.
  * ========================================================================== */
@@ -4292,7 +4606,7 @@ RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rw
 #endif
 
 /* ============================================================================
- * 18. MARK: end                                                         >>end
+ * 19. MARK: end                                                         >>end
  *
  * What is left: the version, and the licence.
  * ========================================================================== */

@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     int          tokens[sizeof prompt], n, token, length;
     size_t       size = 0, state_bytes, before;
     void        *data = NULL, *memory;
-    rwkv_sampler sampler = {0.7f, 0.9f, 0, 0, 0, 0, NULL, 1};
+    rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .seed = 1};
     rwkv_error   error;
     rwkv_model  *model;
     rwkv_state  *state;

@@ -104,8 +104,8 @@ static int same_alone(const story *s, const rwkv_model *model, double *time)
 
 int main(int argc, char **argv)
 {
-    story        group[GROUP], like = {NULL, 0, NULL, {0.7f, 0.9f, 0, 0, 0, 0, NULL, 0}, 1,
-                                       NULL, 0, 80, 0, 0};
+    story        group[GROUP], like = {.sampler = {.temperature = 0.7f, .top_p = 0.9f},
+                                       .seed = 1, .most = 80};
     const char   *words[2] = {NULL, NULL}, *text = own_list;
     char         *file = NULL;
     size_t        size = sizeof own_list - 1, at = 0;

@@ -113,7 +113,8 @@ static char *hear(size_t *size)
 
 int main(int argc, char **argv)
 {
-    chat c = {NULL, NULL, {1.0f, 0.5f, 0, 0.2f, 0.2f, 0.996f, NULL, 0}, 400, writer_to(stdout)};
+    chat c = {.length = 400, .out = writer_to(stdout), .sampler = {.temperature = 1.0f, .top_p = 0.5f,
+        .presence = 0.2f, .frequency = 0.2f, .decay = 0.996f, .seed = (uint64_t)time(NULL)}};
     const char  *model = NULL, *session = NULL;
     int          help = 0, going = 1, ok = 1;
     size_t       size;
@@ -121,7 +122,6 @@ int main(int argc, char **argv)
     const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 's', &session, 0, 0},
         {"--length", 'i', &c.length, 0, INT_MAX}, HELP_OPTIONS(help)};
 
-    c.sampler.seed = (uint64_t)time(NULL);
     parse_options(argc, argv, options, &model, 1);
     if (help) return printf(usage, c.length, SAMPLER_DEFAULTS(c.sampler)), 0;
     c.model = open_model(model, NULL);

@@ -86,8 +86,8 @@ static int write_text(settings *s, writer *out, rwkv_state *state, const rwkv_mo
 
 int main(int argc, char **argv)
 {
-    settings s = {{0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}},
-                  {0.7f, 0.9f, 0, 0, 0, 0.996f, NULL, 0}, 256, 1, 1, 1, 0};
+    settings s = {.sampler = {.temperature = 0.7f, .top_p = 0.9f, .decay = 0.996f}, .length = 256,
+                  .bos = 1, .stop = 1, .echo = 1};
     int help = 0, n_read, n_written;
     const char *words[2] = {NULL, ""};
     const option options[] = {

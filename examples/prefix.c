@@ -60,7 +60,7 @@ static void write_text(const rwkv_model *model, rwkv_sampler *sampler, int lengt
 
 int main(int argc, char **argv)
 {
-    rwkv_sampler sampler = {0.7f, 0.9f, 0, 0, 0, 0.996f, NULL, 1}, s;
+    rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .decay = 0.996f, .seed = 1}, s;
     const char  *words[2] = {NULL, NULL};
     int          count = 4, length = 60, help = 0, *tokens, n, i, end, equal = 0;
     double       begin, reading, copying = 0, again = 0;

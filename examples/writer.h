@@ -18,8 +18,8 @@ typedef struct writer {
     FILE         *file;
     int           width, column;  /* of the terminal; width 0: it is none        */
     int           spaces;         /* before the word                             */
-    int           n_part, n_word, word_columns;
-    unsigned char part[4];        /* a character so far                          */
+    int           n_word, word_columns;
+    rwkv_utf8     utf8;           /* a character so far                          */
     char          word[128];      /* a word so far                               */
     char          last;           /* byte written                                */
     int           error;          /* errno of the first write that failed, or 0  */
@@ -93,40 +93,22 @@ static inline void writer_char(writer *w, const unsigned char *bytes, int n)
     }
 }
 
-/* Bytes that one UTF-8 character that begins with `c` has; 0: none does. */
-static inline int utf8_length(unsigned c)
-{
-    return c < 0x80 ? 1 : c < 0xC2 ? 0 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : c < 0xF5 ? 4 : 0;
-}
-
-/* Can `c` be byte number n >= 1 of a character that begins with `first`? */
-static inline int utf8_fits(unsigned first, int n, unsigned c)
-{
-    unsigned low = n > 1 ? 0x80 : first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
-    unsigned high = n > 1 ? 0xBF : first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
-    return c >= low && c <= high;
-}
-
-/* Write what makes whole characters, keep the rest for the next call. What can
- * never become one is written as U+FFFD.                                      */
+/* Write what makes whole characters; the rest waits for the next call. NULL: there
+ * is none, and what waits is replaced.                                        */
 static inline void writer_put(writer *w, const char *text, size_t size)
 {
-    static const unsigned char replacement[] = {0xEF, 0xBF, 0xBD};
-    size_t i;
-    for (i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (w->n_part && !utf8_fits(w->part[0], w->n_part, c)) {
-            w->n_part = 0;
-            writer_char(w, replacement, 3);
+    char out[3 * (64 + 3)];
+    do {
+        int part = size < 64 ? (int)size : 64, at, n;
+        int end = rwkv_utf8_push(&w->utf8, text, part, out, sizeof out);
+        for (at = 0; at < end; at += n) {
+            unsigned char first = (unsigned char)out[at];
+            n = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+            writer_char(w, (const unsigned char *)out + at, n);
         }
-        if (w->n_part == 0 && utf8_length(c) == 0) { writer_char(w, replacement, 3); continue; }
-        w->part[w->n_part++] = c;
-        if (w->n_part == utf8_length(w->part[0])) {
-            int n = w->n_part;
-            w->n_part = 0;
-            writer_char(w, w->part, n);
-        }
-    }
+        if (text) text += part;
+        size -= (size_t)part;
+    } while (size > 0);
 }
 
 /* The reader sees it now. 0 if it could not be written. */
@@ -149,7 +131,7 @@ static inline int writer_token(writer *w, const rwkv_model *model, int token)
 /* End the text, and the line. 0 if not all could be written. */
 static inline int writer_end(writer *w)
 {
-    if (w->n_part) writer_put(w, "\n", 1); /* the tail becomes U+FFFD */
+    writer_put(w, NULL, 0);
     writer_word(w);
     if (w->last != '\n') fputc('\n', w->file);
     w->column = w->spaces = 0;

@@ -143,10 +143,12 @@ if have nm; then
     check 'RWKV_NO_MMAP: files are read' has RWKV_NO_MMAP 'T rwkv_load'
     check 'RWKV_NO_MALLOC: no allocation' lacks RWKV_NO_MALLOC 'U (malloc|calloc|realloc|free)'
     check 'RWKV_NO_SIMD: scalar alone' lacks RWKV_NO_SIMD '. rwkv__.*_(avx2|avx512|neon)'
-    check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_token.*'
+    check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_(token|utf8).*'
     check 'RWKV_NO_SAMPLER' lacks RWKV_NO_SAMPLER 'T rwkv_sample'
+    check 'RWKV_NO_SAMPLER leaves the probabilities' has RWKV_NO_SAMPLER 'T rwkv_(logprob|score)'
     check 'RWKV_NO_QUANTIZE' lacks RWKV_NO_QUANTIZE 'T rwkv_quantize'
-    for symbol in rwkv_tokenize rwkv_token_bytes rwkv_sample rwkv_quantize rwkv_load; do
+    for symbol in rwkv_tokenize rwkv_token_bytes rwkv_utf8_push rwkv_logprob rwkv_score rwkv_sample rwkv_quantize \
+        rwkv_load; do
         check "the default has $symbol" has NONE "T $symbol"
     done
     check 'the messages are in the default' grep -q 'file ends at byte' "$work/NONE.o"
@@ -173,12 +175,12 @@ else
 fi
 
 # ---- the text of the header ---------------------------------------------------------------------
-banners() { sed -n 's/^ \* \([0-9]*\)\. MARK: \([a-z_]*\) *>>\([a-z_]*\)$/\1 \2 \3/p' rwkv.h; }
-contents() { sed -n 's/^ \* *\([0-9][0-9]*\)  >>\([a-z_]*\)  .*/\1 \2 \2/p' rwkv.h; }
+banners() { sed -n 's/^ \* \([0-9]*\)\. MARK: \([a-z_0-9]*\) *>>\([a-z_0-9]*\)$/\1 \2 \3/p' rwkv.h; }
+contents() { sed -n 's/^ \* *\([0-9][0-9]*\)  >>\([a-z_0-9]*\)  .*/\1 \2 \2/p' rwkv.h; }
 banners > "$work/banners"
 contents > "$work/contents"
 check 'the contents agree with the banners' cmp "$work/banners" "$work/contents"
-check 'there are 18 sections' test "$(wc -l < "$work/banners")" -eq 18
+check 'there are 19 sections' test "$(wc -l < "$work/banners")" -eq 19
 check 'every macro begins with RWKV_' sh -c \
     "! sed -n 's/^ *# *define *\([A-Za-z_0-9]*\).*/\1/p' rwkv.h | grep -Ev '^(RWKV_|WIN32_LEAN_AND_MEAN|NOMINMAX)'"
 check 'no line is longer than 100 columns' sh -c "! grep -nE '^.{101,}' rwkv.h"

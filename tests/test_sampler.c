@@ -475,26 +475,23 @@ static void odd_settings(void)
 static void long_tail(void)
 {
     enum { N = 60000 };
-    rwkv_sampler s = sampler_new(1, 0.999f, 0, 1);
-    float *p = (float *)test_alloc(N * sizeof *p), total;
-    int *ids = (int *)test_alloc(N * sizeof *ids), i, kept, expected = 0;
-    double sum = 0, reached = 0;
-    for (i = 0; i < N; i++) sum += (double)(p[i] = i ? 2e-8f : 1.0f);
-    total = (float)sum;
-    while (reached < (double)s.top_p * (double)total) reached += (double)p[expected++];
-    kept = rwkv__truncate(&s, p, total, N, ids);
+    float *p = (float *)test_alloc(N * sizeof *p), cut;
+    int i, expected = 0;
+    double sum = 0, reached = 0, above;
+    for (i = 0; i < N; i++) p[i] = i ? 2e-8f : 1.0f;
+    cut = rwkv__cut(p, N, 0.999, 0, &above);
+    CHECK(cut == 2e-8f && above == 1); /* all of the tail are equal */
+    for (i = 1; i < N; i++) p[i] = 2e-8f * (1 - 1e-2f * (float)i / N);
+    for (i = 0; i < N; i++) sum += (double)p[i];
+    while (reached < 0.999 * sum) reached += (double)p[expected++];
     CHECK_MSG(expected > 1000 && expected < N / 2, "%d", expected);
-    CHECK_INT(kept, N); /* all of the tail are as probable as the last one kept  */
-    for (i = 1; i < N; i++) p[i] = 2e-8f * (1 - 1e-5f * (float)i / N);
-    for (i = 0, sum = 0; i < N; i++) sum += (double)p[i];
-    total = (float)sum;
-    for (reached = 0, expected = 0; reached < (double)s.top_p * (double)total;) {
-        reached += (double)p[expected++];
+    cut = rwkv__cut(p, N, 0.999, 0, &above);
+    CHECK_MSG(cut == p[expected - 1], "%.9g, expected %.9g", (double)cut, (double)p[expected - 1]);
+    for (i = 1; i <= N; i += i < 20 ? 1 : 997) { /* the k-th largest */
+        cut = rwkv__cut(p, N, 0, i, &above);
+        CHECK_MSG(cut == p[i - 1] && above < i, "%d: %.9g, %g above", i, (double)cut, above);
     }
-    kept = rwkv__truncate(&s, p, total, N, ids);
-    CHECK_MSG(kept >= expected && kept < expected + N / 20, "%d, expected %d", kept, expected);
     free(p);
-    free(ids);
 }
 
 /* All tokens become equally likely, but for those that cannot be.            */
@@ -513,6 +510,322 @@ static void infinite_temperature(void)
     for (i = 0; i < V; i++) distinct += seen[i] > 0;
     CHECK_INT(seen[5], 0);
     CHECK_INT(distinct, V - 1);
+    scene_close(&c);
+}
+
+/* ---- draw by draw against a naive sampler, at many sizes ------------------ */
+
+/* A state of any vocabulary.                                                 */
+static scene sized_open(int n_vocab, const char *isa)
+{
+    shape s = tiny;
+    rwkv_options o = options_isa(isa);
+    scene c;
+    s.V = n_vocab;
+    c.m = model_image_new(&s);
+    c.model = load_image(&c.m, &o);
+    c.state = rwkv_state_new(c.model);
+    CHECK(rwkv_eval(0, c.state) != NULL);
+    c.logits = (float *)(uintptr_t)rwkv_logits(c.state);
+    return c;
+}
+
+typedef struct ranked { double p; int id; } ranked;
+
+static int by_probability(const void *a, const void *b)
+{
+    const ranked *x = (const ranked *)a, *y = (const ranked *)b;
+    return x->p != y->p ? (x->p < y->p ? 1 : -1) : x->id - y->id;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return ((const ranked *)a)->id - ((const ranked *)b)->id;
+}
+
+/* The token that the sampler must draw; -1 if two are too close to call. All in
+ * double, by sorting; r is scratch of n.                                     */
+static int naive_sample(const rwkv_sampler *s, const float *logits, int n, ranked *r)
+{
+    uint64_t seed = s->seed;
+    double most = -HUGE_VAL, sum = 0, total = 0, drawn, near = 1;
+    int i, kept = n;
+    for (i = 0; i < n; i++) {
+        volatile float x = logits[i];
+        int k;
+        for (k = 0; k < s->n_bias; k++) {
+            if (s->bias[k].token == i) x = x + s->bias[k].add;
+        }
+        if (s->counts && s->counts[i] > 0) {
+            x = x - (float)((double)s->frequency * (double)s->counts[i] + (double)s->presence);
+        }
+        r[i].id = i;
+        r[i].p = (double)x;
+        most = fmax(most, (double)x);
+    }
+    for (i = 0; i < n; i++) sum += r[i].p = exp(r[i].p - most);
+    for (i = 0; i < n; i++) r[i].p /= sum;
+    qsort(r, (size_t)n, sizeof *r, by_probability);
+    if (s->top_p > 0 && s->top_p < 1) {
+        for (kept = 0, sum = 0; kept < n && sum < (double)s->top_p; sum += r[kept++].p)
+            near = fmin(near, fabs(sum + r[kept].p - (double)s->top_p));
+        while (kept < n && r[kept].p == r[kept - 1].p) kept++;
+    }
+    if (s->top_k > 0 && s->top_k < kept) kept = s->top_k;
+    if (s->min_p > 0) {
+        for (i = 0; i < kept && r[i].p >= (double)s->min_p * r[0].p; i++)
+            near = fmin(near, fabs(r[i].p - (double)s->min_p * r[0].p));
+        if (i < kept) near = fmin(near, fabs(r[i].p - (double)s->min_p * r[0].p));
+        kept = i;
+    }
+    if (near < 1e-7) return -1;
+    qsort(r, (size_t)kept, sizeof *r, by_id);
+    for (i = 0; i < kept; i++) total += pow(r[i].p, 1 / (double)s->temperature);
+    drawn = (double)(random_bits(&seed) >> 11) / 9007199254740992.0 * total;
+    for (i = 0, sum = 0; i < kept; i++) {
+        sum += pow(r[i].p, 1 / (double)s->temperature);
+        if (fabs(sum - drawn) < 2e-6 * total) return -1;
+        if (sum > drawn) return r[i].id;
+    }
+    return -1;
+}
+
+static void as_a_naive_one(void)
+{
+    static const int sizes[] = {1, 2, 15, 16, 17, 1000, 65536};
+    static const float temperatures[] = {1, 0.6f, 2.5f}, top_ps[] = {0, 0.3f, 0.85f, 0.999f};
+    static const float min_ps[] = {0, 0.03f, 0.5f};
+    size_t k;
+    for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const int n = sizes[k], rounds = n > 1000 ? 80 : TEST_SLOW_MACHINE ? 200 : 1500;
+        int round, called = 0;
+        ranked *r = (ranked *)test_alloc((size_t)n * sizeof *r);
+        float *counts = (float *)test_alloc((size_t)n * sizeof *counts);
+        scene c = sized_open(n, NULL);
+        for (round = 0; round < rounds; round++) {
+            uint64_t seed = (uint64_t)round * 7 + k;
+            const int top_ks[] = {0, 1, 7, n / 2};
+            const int spread = random_below(&seed, 3);
+            rwkv_bias bias[5];
+            rwkv_sampler s;
+            int i, token, expected;
+            s = sampler_new(temperatures[random_below(&seed, 3)], top_ps[random_below(&seed, 4)],
+                            top_ks[random_below(&seed, 4)], seed);
+            s.min_p = min_ps[random_below(&seed, 3)];
+            for (i = 0; i < n; i++) {
+                double x = random_uniform(&seed, -1, 1);
+                x = spread == 0 ? x * 0.2 : spread == 1 ? 6 * x : 4 * x * x * x;
+                c.logits[i] = (float)(round % 3 ? x : floor(4 * x) / 4); /* ties */
+                counts[i] = random_below(&seed, 4) ? 0 : (float)random_below(&seed, 5);
+            }
+            if (round % 2) {
+                s.counts = counts;
+                s.presence = 0.25f;
+                s.frequency = 0.5f;
+            }
+            if (round % 4 > 1) {
+                for (i = 0; i < 5; i++) {
+                    bias[i].token = random_below(&seed, n);
+                    bias[i].add = i < 3 ? (float)random_uniform(&seed, -2, 3)
+                                        : i < n - 1 ? -HUGE_VALF : 0;
+                }
+                s.bias = bias;
+                s.n_bias = 5;
+            }
+            expected = naive_sample(&s, c.logits, n, r);
+            token = rwkv_sample(&s, c.state);
+            if (expected < 0) continue;
+            called++;
+            CHECK_MSG(token == expected, "V %d, round %d: %d, expected %d (T %g p %g k %d min %g)", n,
+                      round, token, expected, (double)s.temperature, (double)s.top_p, s.top_k,
+                      (double)s.min_p);
+        }
+        CHECK_MSG(called > rounds / 2, "V %d: only %d of %d were clear", n, called, rounds);
+        scene_close(&c);
+        free(r);
+        free(counts);
+    }
+}
+
+/* Ten thousand draws, the same on every instruction set and every machine.   */
+static void checksum(void)
+{
+    enum { N = 1000, DRAWS = 10000 };
+    const char *isa;
+    int i;
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        scene c = sized_open(N, isa);
+        float *counts = (float *)test_alloc(N * sizeof *counts);
+        rwkv_bias bias[2] = {{3, -HUGE_VALF}, {17, 0.5f}};
+        rwkv_sampler s = sampler_new(1, 0, 0, 2024);
+        uint64_t hash = 0, seed = 1;
+        int t, k;
+        memset(counts, 0, N * sizeof *counts);
+        s.decay = 0.996f;
+        s.presence = s.frequency = 0.2f;
+        s.bias = bias;
+        for (t = 0; t < DRAWS; t++) {
+            static const float temperatures[] = {1, 0.7f, 1.5f};
+            unsigned char bytes[2];
+            int token;
+            if (t % 50 == 0) {
+                for (k = 0; k < N; k++) c.logits[k] = (float)random_uniform(&seed, -4, 4);
+            }
+            s.temperature = temperatures[t % 3];
+            s.top_p = t % 4 == 0 ? 0.0f : t % 4 == 1 ? 0.5f : 0.9f;
+            s.top_k = t % 5 == 0 ? 40 : 0;
+            s.min_p = t % 7 == 0 ? 0.05f : 0.0f;
+            s.n_bias = t % 2 * 2;
+            s.counts = t % 3 ? counts : NULL;
+            token = rwkv_sample(&s, c.state);
+            bytes[0] = (unsigned char)(token & 255);
+            bytes[1] = (unsigned char)(token >> 8);
+            hash = hash_bytes(hash, bytes, 2);
+        }
+        CHECK_MSG(hash == 0xd52fc96dab2c6ed9u, "%s: the draws are %08lx%08lx", isa,
+                  (unsigned long)(hash >> 32), (unsigned long)(hash & 0xffffffffu));
+        free(counts);
+        scene_close(&c);
+    }
+}
+
+/* ---- bias and bans -------------------------------------------------------- */
+
+/* Whatever the logits and settings, a banned token is not chosen; the only one that
+ * is not banned is.                                                          */
+static void bans(void)
+{
+    static const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, 0, 3.4e38f, -3.4e38f};
+    static const float adds[] = {-(float)INFINITY, (float)NAN};
+    static const float temperatures[] = {0, 1, 1e30f};
+    rwkv_bias all[V + 1];
+    float counts[V];
+    scene c;
+    int o, t, i, left;
+    scene_open(&c, NULL);
+    for (i = 0; i < V; i++) all[i].token = i;
+    for (o = 0; o < 12; o++) {
+        for (t = 0; t < 3; t++) {
+            for (left = 0; left < V; left += 4) {
+                rwkv_sampler s = sampler_new(temperatures[t], left % 3 ? 0.9f : 0, left % 8, 1);
+                int token;
+                random_logits(c.logits, (uint64_t)left);
+                for (i = 0; i < V; i += o < 6 ? 1 : 5) c.logits[i] = odd[o % 6];
+                for (i = 0; i < V; i++) {
+                    all[i].add = adds[i & 1];
+                    counts[i] = (float)(i % 3);
+                }
+                s.presence = left % 2 ? 1 : HUGE_VALF;
+                if (left % 5 == 0) s.counts = counts;
+                s.bias = all;
+                s.n_bias = V;
+                token = rwkv_sample(&s, c.state);
+                CHECK_MSG(token == -1, "all are banned: %d", token);
+                CHECK_INT(s.seed, 1);
+                CHECK(counts[5] == 2);
+                all[left].add = -1e30f; /* as little as can be */
+                token = rwkv_sample(&s, c.state);
+                CHECK_MSG(token == left, "only %d is not banned: %d", left, token);
+                all[left].add = HUGE_VALF; /* even of -infinity */
+                token = rwkv_sample(&s, c.state);
+                CHECK_MSG(token == left, "only %d is not banned: %d", left, token);
+                all[V].token = left; /* once banned, banned */
+                all[V].add = HUGE_VALF;
+                all[left].add = -HUGE_VALF;
+                s.n_bias = V + 1;
+                token = rwkv_sample(&s, c.state);
+                CHECK_MSG(token == -1, "all are banned, twice: %d", token);
+                s.n_bias = left; /* those before `left` */
+                token = rwkv_sample(&s, c.state);
+                CHECK_MSG(token >= left && token < V, "%d banned: %d", left, token);
+            }
+        }
+    }
+    scene_close(&c);
+}
+
+/* As if the logits were other ones.                                          */
+static void bias_adds(void)
+{
+    scene a, b;
+    rwkv_bias bias[3] = {{4, 1.5f}, {9, -2}, {4, 0.25f}};
+    int t;
+    scene_open(&a, NULL);
+    scene_open(&b, NULL);
+    for (t = 0; t < 300; t++) {
+        rwkv_sampler s = sampler_new(t % 5 ? 1 : 0, 0.95f, 0, (uint64_t)t), plain = s;
+        volatile float sum;
+        random_logits(a.logits, (uint64_t)t);
+        memcpy(b.logits, a.logits, V * sizeof(float));
+        sum = b.logits[4] + 1.5f;
+        b.logits[4] = sum;
+        b.logits[4] += 0.25f;
+        b.logits[9] -= 2;
+        s.bias = bias;
+        s.n_bias = 3;
+        CHECK_INT(rwkv_sample(&s, a.state), rwkv_sample(&plain, b.state));
+    }
+    scene_close(&a);
+    scene_close(&b);
+}
+
+static void bad_bias(void)
+{
+    scene c;
+    float counts[V] = {1};
+    rwkv_bias bias[2] = {{0, 1}, {0, 1}};
+    rwkv_sampler s = sampler_new(1, 0.9f, 0, 1);
+    scene_open(&c, NULL);
+    s.counts = counts;
+    s.n_bias = 1;
+    CHECK_INT(rwkv_sample(&s, c.state), -1);
+    s.bias = bias;
+    s.n_bias = -1;
+    CHECK_INT(rwkv_sample(&s, c.state), -1);
+    s.n_bias = 2;
+    bias[1].token = V;
+    CHECK_INT(rwkv_sample(&s, c.state), -1);
+    bias[1].token = -1;
+    CHECK_INT(rwkv_sample(&s, c.state), -1);
+    CHECK(s.seed == 1 && counts[0] == 1);
+    bias[1].token = V - 1;
+    CHECK(rwkv_sample(&s, c.state) >= 0);
+    s.n_bias = 0;
+    bias[0].token = V; /* not looked at */
+    CHECK(rwkv_sample(&s, c.state) >= 0);
+    s.bias = NULL;
+    CHECK(rwkv_sample(&s, c.state) >= 0);
+    scene_close(&c);
+}
+
+/* 1 and more keep the most probable alone, with its equals; the rest is off. */
+static void min_p_ends(void)
+{
+    static const float one[] = {1, 1.5f, HUGE_VALF}, off[] = {0, -1, (float)NAN, 1e-45f};
+    scene c;
+    size_t k;
+    int t, seen = 0;
+    scene_open(&c, NULL);
+    random_logits(c.logits, 6);
+    c.logits[7] = c.logits[70] = 9;
+    for (k = 0; k < 3; k++) {
+        for (t = 0; t < 100; t++) {
+            rwkv_sampler s = sampler_new(1.5f, 0, 0, (uint64_t)t);
+            int token;
+            s.min_p = one[k];
+            token = rwkv_sample(&s, c.state);
+            CHECK_MSG(token == 7 || token == 70, "token %d", token);
+            seen |= token == 7 ? 1 : 2;
+        }
+    }
+    CHECK_INT(seen, 3);
+    for (k = 0; k < 4; k++) {
+        for (t = 0; t < 100; t++) {
+            rwkv_sampler s = sampler_new(1.5f, 0, 0, (uint64_t)t), plain = s;
+            s.min_p = off[k];
+            CHECK_INT(rwkv_sample(&s, c.state), rwkv_sample(&plain, c.state));
+        }
+    }
     scene_close(&c);
 }
 
@@ -562,6 +875,12 @@ int main(int argc, char **argv)
     RUN(odd_settings);
     RUN(long_tail);
     RUN(infinite_temperature);
+    RUN(as_a_naive_one);
+    RUN(checksum);
+    RUN(bans);
+    RUN(bias_adds);
+    RUN(bad_bias);
+    RUN(min_p_ends);
     RUN(null_arguments);
     RUN(state_goes_on);
     return test_end();

@@ -23,6 +23,7 @@ import signal
 import stat
 import struct
 import sys
+import unicodedata
 import zlib
 from array import array
 from collections import namedtuple
@@ -55,6 +56,8 @@ CHUNK = 1 << 18           # bytes of a matrix held at once (or 16 rows, if more)
 BLOCK = 1 << 16           # elements converted at once: Python numbers take 32 bytes each
 LINE_MAX = 8192           # bytes of a line of a vocabulary
 TOKEN_MAX = 1024          # bytes of a token
+MERGED_MAX = 512          # bytes of a token that merges make
+RUN_MAX = 256             # spaces of a run that is one token
 DIMS_MAX = {'n_vocab': 1 << 24, 'n_embd': 1 << 20, 'n_att': 1 << 20, 'n_ffn': 1 << 20,
             'n_layer': 4096}
 NONE = 0xFFFFFFFF
@@ -1016,7 +1019,10 @@ def check_decayed(values):
 # -------------------------------------------------------------------------------------- vocabulary
 
 TOKENIZERS = ('none', 'bytes', 'World', '20B')
-Vocabulary = namedtuple('Vocabulary', 'kind tokens merges', defaults=((),))   # tokens: {id: bytes}
+
+# tokens: {id: bytes}, without special tokens. Of 20B: merged: {(left, right): merged}, ids all, in
+# order of rank; runs: {spaces: id}; specials: {id: bytes}.
+Vocabulary = namedtuple('Vocabulary', 'kind tokens merged runs specials', defaults=({}, {}, {}))
 
 WORLD_LINE = re.compile(rb'([0-9]{1,9}) '
                         rb'(b?)(\'(?:[^\'\\]|\\.)*\'|"(?:[^"\\]|\\.)*") '
@@ -1098,27 +1104,38 @@ def parse_20b(data):
     """A tokenizer.json of the 20B kind: NFC, byte-level BPE, added runs of spaces."""
     root = parse_json(data)
     model = field(root, 'model', dict)
-    pre, norm = field(root, 'pre_tokenizer', dict), field(root, 'normalizer', dict)
-    for name, found, wanted in (('model.type', model.get('type'), 'BPE'),
-                                ('normalizer.type', norm.get('type'), 'NFC'),
-                                ('pre_tokenizer.type', pre.get('type'), 'ByteLevel'),
-                                ('add_prefix_space', pre.get('add_prefix_space'), False)):
-        if found != wanted or type(found) is not type(wanted):
-            raise Refused(f'{name} is {shown(found)}, but the 20B tokenizer has {wanted}')
+    check_20b_kind(model, field(root, 'normalizer', dict), field(root, 'pre_tokenizer', dict))
     ids, merges = field(model, 'vocab', dict), field(model, 'merges', list)
     for text, i in ids.items():
         if not is_count(i, DIMS_MAX['n_vocab']):
             raise Refused(f'token {shown(text)}: id {shown(i)}, must be 0 to '
                           f'{DIMS_MAX["n_vocab"] - 1}')
-    added, special = added_tokens(field(root, 'added_tokens', list))
-    tokens = base_tokens(ids, special.values())
-    for i, text in {**added, **special}.items():
-        if i in tokens or ids.get(text, i) != i:
-            raise Refused(f'added token {shown(text)}: id {i} is taken, or not its id in the '
-                          'vocabulary')
-        tokens[i] = text.encode() if i in added else b''
+    runs, specials = added_tokens(field(root, 'added_tokens', list), ids)
+    texts = set(specials.values())
+    base = {text: i for text, i in ids.items() if text not in texts}
+    tokens = base_tokens(base)
     check_20b_bytes(tokens)
-    return Vocabulary(3, tokens, merge_ids(merges, ids))
+    taken = next((i for i in (*runs.values(), *specials) if i in tokens), None)
+    if taken is not None:
+        raise Refused(f'added token {taken}: the id is taken by another token')
+    merged = merge_ids(merges, base, tokens)
+    tokens.update((i, b' ' * n) for n, i in runs.items())
+    return Vocabulary(3, tokens, merged, runs,
+                      {i: utf8(f'special token {i}', text) for i, text in specials.items()})
+
+
+def check_20b_kind(model, normalizer, splitter):
+    for name, found, wanted in (
+            ('model.type', model.get('type'), 'BPE'),
+            ('normalizer.type', normalizer.get('type'), 'NFC'),
+            ('pre_tokenizer.type', splitter.get('type'), 'ByteLevel'),
+            ('add_prefix_space', splitter.get('add_prefix_space'), False),
+            ('use_regex', splitter.get('use_regex', True), True),
+            *((name, model.get(name) or None, None) for name in (
+                'dropout', 'unk_token', 'continuing_subword_prefix', 'end_of_word_suffix',
+                'byte_fallback', 'ignore_merges'))):
+        if found != wanted or type(found) is not type(wanted):
+            raise Refused(f'{name} is {shown(found)}, but the 20B tokenizer has {wanted}')
 
 
 def field(owner, name, kind):
@@ -1128,28 +1145,43 @@ def field(owner, name, kind):
     return value
 
 
-def added_tokens(entries):
-    """{id: text} of runs of spaces, and of special tokens, which have no bytes."""
-    added, special = {}, {}
+def utf8(what, text):
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f'{what}: {shown(text[error.start])} is no character') from None
+
+
+def added_tokens(entries, ids):
+    """{spaces: id} of the runs of spaces, {id: text} of the special tokens."""
+    runs, specials, seen = {}, {}, {}
     for entry in entries:
         i, text = field(entry, 'id', int), field(entry, 'content', str)
-        if not is_count(i, DIMS_MAX['n_vocab']) or i in added or i in special:
-            raise Refused(f'added token {shown(text)}: id {i} is out of range or taken')
-        if entry.get('special') is True:
-            special[i] = text
-        elif text == ' ' * len(text) and 1 <= len(text) <= TOKEN_MAX:
-            added[i] = text
-        else:
-            raise Refused(f'added token {i}, {shown(text)}, is no run of 1 to {TOKEN_MAX} spaces')
-    return added, special
+        special = entry.get('special') is True
+        with about(f'added token {shown(text)}'):
+            if not is_count(i, DIMS_MAX['n_vocab']) or ids.get(text, i) != i:
+                raise Refused(f'id {shown(i)} is out of range, or not its id in the vocabulary')
+            for key, value in (('id', i), ('text', text)):
+                if seen.setdefault((key, value), entry) is not entry:
+                    raise Refused(f'id {i}: the {key} is taken by another added token')
+            for name, wanted in (('single_word', False), ('lstrip', False), ('rstrip', False),
+                                 ('normalized', not special)):
+                if entry.get(name, wanted) is not wanted:
+                    raise Refused(f'id {i}: {name} is {shown(entry[name])}, must be {wanted}')
+            if special and 1 <= len(text) <= TOKEN_MAX:
+                specials[i] = text
+            elif not special and 1 <= len(text) <= RUN_MAX and not text.strip(' '):
+                runs[len(text)] = i
+            else:
+                raise Refused(f'id {i}: special tokens have 1 to {TOKEN_MAX} characters, others '
+                              f'are 1 to {RUN_MAX} spaces; this has {len(text)} characters')
+    return runs, specials
 
 
-def base_tokens(ids, special):
+def base_tokens(ids):
     """{id: bytes} of the vocabulary proper."""
     byte_of, tokens = gpt2_bytes(), {}
     for text, i in ids.items():
-        if text in special:
-            continue
         try:
             token = bytes([byte_of[c] for c in text])
         except KeyError as error:
@@ -1170,24 +1202,35 @@ def check_20b_bytes(tokens):
             raise Refused(f'{len(have)} single bytes have a token; byte {b} has none')
 
 
-def merge_ids(merges, ids):
-    """[(left, right, merged)] in order of rank."""
-    out, seen = [], set()
+def merge_ids(merges, ids, tokens):
+    """{(left, right): merged} in order of rank."""
+    merged, previous = {}, -1
+    if not merges:
+        raise Refused('merges has 0 entries: not a 20B tokenizer')
     for rank, merge in enumerate(merges):
-        pair = merge.split(' ') if isinstance(merge, str) else merge
-        if (not isinstance(pair, list) or len(pair) != 2
-                or not all(isinstance(half, str) for half in pair)):
-            raise Refused(f'merge {rank} is not a pair')
-        names = (*pair, ''.join(pair))
-        unknown = next((s for s in names if s not in ids), None)
-        if unknown is not None:
-            raise Refused(f'merge {rank}: {shown(unknown)} is not in the vocabulary')
-        triple = tuple(ids[s] for s in names)
-        if triple[:2] in seen:
-            raise Refused(f'merge {rank}: the pair {triple[0]}, {triple[1]} stands twice')
-        seen.add(triple[:2])
-        out.append(triple)
-    return out
+        with about(f'merge {rank}'):
+            left, right, made = merge_names(merge, ids)
+            if made <= previous:
+                raise Refused(f'makes token {made}, but the merge before makes {previous}: the '
+                              'ids must ascend')
+            if len(tokens[made]) > MERGED_MAX:
+                raise Refused(f'makes token {made} of {len(tokens[made])} bytes, at most '
+                              f'{MERGED_MAX} are merged')
+            merged[left, right] = previous = made
+    return merged
+
+
+def merge_names(merge, ids):
+    """The ids of the halves and the whole of "left right" or [left, right]."""
+    pair = merge.split(' ') if isinstance(merge, str) else merge
+    if (not isinstance(pair, list) or len(pair) != 2
+            or not all(isinstance(half, str) for half in pair)):
+        raise Refused('is not a pair')
+    names = (*pair, ''.join(pair))
+    unknown = next((s for s in names if s not in ids), None)
+    if unknown is not None:
+        raise Refused(f'{shown(unknown)} is not in the vocabulary')
+    return [ids[name] for name in names]
 
 
 def choose_vocabulary(name, n_vocab):
@@ -1212,7 +1255,7 @@ def choose_vocabulary(name, n_vocab):
 
 
 def check_fit(vocabulary, n_vocab):
-    n = 1 + max(vocabulary.tokens)
+    n = 1 + max((*vocabulary.tokens, *vocabulary.specials))
     if not n <= n_vocab <= (n // 128 + 1) * 128:
         raise Refused(f'the {TOKENIZERS[vocabulary.kind]} vocabulary has {n} ids, the model '
                       f'n_vocab {n_vocab}: not the vocabulary of this model')
@@ -1263,10 +1306,14 @@ def place_nodes(parent, label):
 
 
 def place_families(families, label, cell, base):
-    """Put brothers into the first cells that fit, the root's first and the largest families ahead.
-    Bit i of `used` says that cell floor + i is taken, so one shift tests a brother everywhere."""
-    floor, used, taken = 1, 0, bytearray(1)
-    for node in sorted(families, key=lambda node: (node != 0, -len(families[node]), node)):
+    """Put brothers into the first cells that fit, the largest families ahead; the root's own are
+    the cells 1..256, all of them, so that no base is negative. Bit i of `used` says that cell
+    floor + i is taken, so one shift tests a brother everywhere."""
+    floor, used, taken = 1, (1 << 256) - 1, bytearray(b'\1' * 257)
+    base[0] = 1
+    for child in families.pop(0):
+        cell[child] = 1 + label[child]
+    for node in sorted(families, key=lambda node: (-len(families[node]), node)):
         first = label[families[node][0]]
         steps = [label[child] - first for child in families[node]]
         clash = used
@@ -1286,8 +1333,7 @@ def place_families(families, label, cell, base):
 
 
 def build_trie(tokens):
-    """Cells of {base, parent, token + 1}. All 256 bytes are tokens, so the root's family fills the
-    cells 1..256, and no base below it is negative."""
+    """Cells of {base, parent, token + 1}."""
     parent, label, token = trie_nodes(tokens)
     cell, base = place_nodes(parent, label)
     cells = array('I', [0, NONE, 0]) * (max(cell) + 1)
@@ -1298,6 +1344,160 @@ def build_trie(tokens):
     return cells
 
 
+# ---------------------------------------------------------------------------- tables of 20B's text
+
+# The original has two editions of Unicode in it: 9 for the normal form, 16 for classes. Whatever
+# edition this Python knows (3.8 has 12.1), these tables make both out of it; HEX-HEX is a range.
+
+# Letters and numbers of Unicode 13 to 16, which Python 3.8 does not know.
+LETTERS = '''
+    870-887 889-88E 8B5 8BE-8C9 C5D CDD D04 170D 171F 1B4C 1C89-1C8A 2C2F 2C5F 31BB-31BF 4DB6-4DBF
+    9FF0-9FFF A7C0-A7C1 A7C7-A7CD A7D0-A7D1 A7D3 A7D5-A7DC A7F2-A7F6 AB68-AB69 10570-1057A
+    1057C-1058A 1058C-10592 10594-10595 10597-105A1 105A3-105B1 105B3-105B9 105BB-105BC
+    105C0-105F3 10780-10785 10787-107B0 107B2-107BA 10D4A-10D65 10D6F-10D85 10E80-10EA9
+    10EB0-10EB1 10EC2-10EC4 10F70-10F81 10FB0-10FC4 11071-11072 11075 11147 1123F-11240
+    11380-11389 1138B 1138E 11390-113B5 113B7 113D1 113D3 11460-11461 11740-11746 11900-11906
+    11909 1190C-11913 11915-11916 11918-1192F 1193F 11941 11AB0-11ABF 11BC0-11BE0 11F02
+    11F04-11F10 11F12-11F33 11FB0 12F90-12FF0 1342F 13441-13446 13460-143FA 16100-1611D
+    16A70-16ABE 16D40-16D6C 18AF3-18CD5 18CFF-18D08 1AFF0-1AFF3 1AFF5-1AFFB 1AFFD-1AFFE
+    1B11F-1B122 1B132 1B155 1DF00-1DF1E 1DF25-1DF2A 1E030-1E06D 1E290-1E2AD 1E4D0-1E4EB
+    1E5D0-1E5ED 1E5F0 1E7E0-1E7E6 1E7E8-1E7EB 1E7ED-1E7EE 1E7F0-1E7FE 2A6D7-2A6DF 2B735-2B739
+    2EBF0-2EE5D 30000-3134A 31350-323AF'''
+NUMBERS = '''
+    10D40-10D49 10FC5-10FCB 116D0-116E3 11950-11959 11BF0-11BF9 11F50-11F59 16130-16139
+    16AC0-16AC9 16D70-16D79 1CCF0-1CCF9 1D2C0-1D2D3 1E4F0-1E4F9 1E5F1-1E5FA 1FBF0-1FBF9'''
+
+# Letters and numbers of Unicode 17; those of later editions go here, too.
+NEWER = '''
+    88F C5C CDC A7CE-A7CF A7D2 A7D4 A7F1 10940-10959 10EC5-10EC7 11DB0-11DDB 11DE0-11DE9
+    16EA0-16EB8 16EBB-16ED3 16FF2-16FF6 187F8-187FF 18D09-18D1E 18D80-18DF2 1E6C0-1E6DE
+    1E6E0-1E6E2 1E6E4-1E6E5 1E6E7-1E6ED 1E6F0-1E6F4 1E6FE-1E6FF 2B73A-2B73F 2CEA2-2CEAD
+    323B0-33479'''
+
+# White_Space.
+WHITE_SPACE = '''
+    9-D 20 85 A0 1680 2000-200A 2028-2029 202F 205F 3000'''
+
+# The marks and decompositions that came after Unicode 3.2, which every Python knows, up to 9. All
+# else in the ranges is neither: combining classes and decompositions never change.
+MARKS = '''
+    350-35F 487 5A2-5C7 610-61A 656-65F 7EB-7F3 816-82D 859-85B 8D4-8FF CBC 103A-108D 135D-135F
+    17DD 1939-193B 1A17-1A18 1A60-1A7C 1A7F 1AB0-1ABD 1B06-1B44 1B6B-1B73 1BAA-1BF3 1C37 1CD0-1CF9
+    1DC0-1DF5 1DFB-1DFF 20EB-20F0 2CEF-2CF1 2D7F 2DE0-2DFF A66F-A6F1 A806 A8C4 A8E0-A953 A9B3-A9C0
+    AAB0-AAC1 AAF6 ABED FA2E-FA6D FA70-FAD9 FE24-FE2F 101FD 102E0 10376-1037A 10A0D-10A0F
+    10A38-10A3A 10A3F 10AE5-10AE6 11046 1107F-110BA 11100-11134 11173 111C0-111CA 11235-11236
+    112E9-112EA 1133C 1134B-1134D 11366-1136C 11370-11374 11442-11446 114BB-114C3 115BA-115C0
+    1163F 116B6-116B7 1172B 11C3F 16AF0-16AF4 16B30-16B36 1BC9E 1D242-1D244 1E000-1E006
+    1E008-1E018 1E01B-1E021 1E023-1E024 1E026-1E02A 1E8D0-1E8D6 1E944-1E94A'''
+
+# Vowels and final consonants.
+HANGUL_SECONDS = '1161-1175 11A8-11C2'
+
+
+def code_points(ranges):
+    """Every number of "hex-hex hex ..."."""
+    for run in ranges.split():
+        first, _, last = run.partition('-')
+        yield from range(int(first, 16), int(last or first, 16) + 1)
+
+
+def classes_of_characters():
+    """0 other, 1 letter, 2 number, 3 white space, of every code point, as of Unicode 16."""
+    number = {'L': 1, 'N': 2}
+    classes = array('H', (number.get(unicodedata.category(chr(c))[0], 0) for c in range(0x110000)))
+    for kind, ranges in ((0, NEWER), (1, LETTERS), (2, NUMBERS), (3, WHITE_SPACE)):
+        for c in code_points(ranges):
+            classes[c] = kind
+    return classes
+
+
+def canonical_data():
+    """({code point: class} of marks, {code point: decomposition}, {(first, second): composite}), as
+    of Unicode 9, without Hangul syllables."""
+    marks, decomposed, composed, old = {}, {}, {}, set(code_points(MARKS))
+    for c in range(0x110000):
+        s = chr(c)
+        parts = unicodedata.normalize('NFD', s)
+        mark = unicodedata.combining(s)
+        if (not mark and parts == s or 0xAC00 <= c <= 0xD7A3
+                or c not in old and unicodedata.ucd_3_2_0.category(s) == 'Cn'):
+            continue
+        if mark:
+            marks[c] = mark
+        if parts != s:
+            decomposed[c] = parts
+            pair = [int(part, 16) for part in unicodedata.decomposition(s).split()]
+            if len(pair) == 2 and unicodedata.normalize('NFC', s) == s:
+                composed[tuple(pair)] = c
+    return marks, decomposed, composed
+
+
+def character_tables():
+    """(blocks, properties), both u16, and (decomposed, sequence, composed), u32."""
+    marks, decompositions, composites = canonical_data()
+    properties = classes_of_characters()
+    for c, mark in marks.items():
+        properties[c] |= mark << 2
+    decomposed, sequence = array('I'), array('I')
+    for c, parts in sorted(decompositions.items()):
+        changes = unicodedata.normalize('NFC', chr(c)) != chr(c)
+        properties[c] |= 1 << 10 | changes << 12
+        decomposed.extend((c, len(sequence) * 8 + len(parts)))
+        sequence.extend(map(ord, parts))
+    for c in {*(second for _, second in composites), *code_points(HANGUL_SECONDS)}:
+        properties[c] |= 1 << 11
+    composed = array('I', [n for pair, c in sorted(composites.items()) for n in (*pair, c)])
+    blocks, kept = array('H'), {}
+    for c in range(0, len(properties), 128):
+        blocks.append(kept.setdefault(properties[c:c + 128].tobytes(), len(kept)))
+    return blocks, array('H', b''.join(kept)), decomposed, sequence, composed
+
+
+def encode_bytes(text, byte_ids, merged):
+    """The tokens that byte-pair encoding makes of a text."""
+    parts = [byte_ids.get(b, NONE) for b in text]
+    made = [merged.get(pair, NONE) for pair in zip(parts, parts[1:])]
+    while made and min(made) != NONE:
+        at = made.index(min(made))
+        parts[at:at + 2] = [made.pop(at)]
+        for i in range(max(0, at - 1), min(at + 1, len(made))):
+            made[i] = merged.get((parts[i], parts[i + 1]), NONE)
+    return parts
+
+
+def own_tokens(vocabulary):
+    """{id: bytes} of the tokens that text of just their bytes becomes: not all are ever reached."""
+    tokens, merged = vocabulary.tokens, vocabulary.merged
+    byte_ids = {token[0]: i for i, token in tokens.items()
+                if len(token) == 1 and i not in vocabulary.runs.values()}
+    ids = (*byte_ids.values(), *merged.values())
+    return {i: tokens[i] for i in ids if encode_bytes(tokens[i], byte_ids, merged) == [i]}
+
+
+def pair_tables(merged, V):
+    """(first pair of each left token, the {right, merged} pairs)."""
+    first, pairs = array('I', bytes(4 * (V + 1))), array('I')
+    for (left, right), made in sorted(merged.items()):
+        first[left + 1] += 1
+        pairs.extend((right, made))
+    for i in range(V):
+        first[i + 1] += first[i]
+    return first, pairs
+
+
+def text_tables(vocabulary, begin):
+    """(arrays, bytes of the special tokens' texts), of which the first comes at `begin`."""
+    runs, specials, texts = array('I'), array('I'), bytearray()
+    runs.extend(vocabulary.runs.get(n + 1, NONE) for n in range(max(vocabulary.runs, default=0)))
+    for i, text in sorted(vocabulary.specials.items(), key=lambda item: (-len(item[1]), item[0])):
+        specials.extend((i, begin + len(texts), len(text)))
+        texts += text
+    blocks, properties, decomposed, sequence, composed = character_tables()
+    head = array('I', [len(runs), len(specials) // 3, len(properties) // 128, len(decomposed) // 2,
+                       len(sequence), len(composed) // 3, 0, 0])
+    return [head, runs, specials, blocks, properties, decomposed, sequence, composed], texts
+
+
 def vocabulary_section(vocabulary, V):
     if vocabulary.kind == 0:
         return b''
@@ -1305,10 +1505,15 @@ def vocabulary_section(vocabulary, V):
     for i in range(V):
         blob += vocabulary.tokens.get(i, b'')
         offsets.append(len(blob))
-    cells = build_trie(vocabulary.tokens) if vocabulary.kind in (1, 2) else array('I')
-    merges = array('I', [i for merge in vocabulary.merges for i in merge])
-    head = array('I', [len(cells) // 3, len(blob), len(merges) // 3, 0])
-    section = b''.join(little(a).tobytes() for a in (head, offsets, cells, merges)) + blob
+    searched, pairs, words = vocabulary.tokens, [], []
+    if vocabulary.kind == 3:
+        searched, pairs = own_tokens(vocabulary), pair_tables(vocabulary.merged, V)
+        words, texts = text_tables(vocabulary, len(blob))
+        blob += texts
+    cells = build_trie(searched)
+    head = array('I', [len(cells) // 3, len(blob), len(vocabulary.merged),
+                       sum(len(a) * a.itemsize for a in words) // 4])
+    section = b''.join(little(a).tobytes() for a in (head, offsets, cells, *pairs, *words)) + blob
     return section + bytes(-len(section) % 64)
 
 
@@ -1318,6 +1523,19 @@ MAGIC = b'RWKV\r\n\x1a\n'
 TYPE_CODES = {'f32': 1, 'f16': 2, 'bf16': 3}
 
 
+@contextmanager
+def uninterrupted():
+    """Signals wait until the end of the block, on systems where they can."""
+    if not hasattr(signal, 'pthread_sigmask'):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Output:
     """A file that takes its name when it is complete, and leaves nothing behind otherwise."""
 
@@ -1325,17 +1543,23 @@ class Output:
         self.path, self.total, self.size, self.crc = os.path.realpath(path), total, 128, 0
         self.temporary = f'{self.path}.{os.getpid()}.part'
         self.progress = -1 if sys.stderr.isatty() else None
+        self.file = None
 
     def __enter__(self):
-        try:
-            self.file = open(self.temporary, 'xb', buffering=0)
-        except OSError as error:
-            error.filename = self.path
-            raise
-        self.file.seek(128)
         return self
 
+    def create(self):
+        with uninterrupted():                    # or the file could be there, and nobody know it
+            try:
+                self.file = open(self.temporary, 'xb', buffering=0)
+            except OSError as error:
+                error.filename = self.path
+                raise
+        self.file.seek(128)
+
     def __exit__(self, kind, error, trace):
+        if not self.file:
+            return
         self.file.close()
         self.show(None)
         if kind is not None and os.path.exists(self.temporary):
@@ -1414,6 +1638,7 @@ def run(options):
         section = vocabulary_section(vocabulary, sizes.n_vocab)
         total = 128 + sum(part_bytes(p, DTYPES[target][1]) for p in parts) + len(section)
         with Output(options.output, total) as out:
+            out.create()
             for part in parts:
                 with about(part.name):
                     write_part(out, file, tensors[part.name], part, target, checkpoint.decayed)
