@@ -8,141 +8,141 @@
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 
-#define COMMANDS "/reset, /save FILE, /load FILE, /quit"
-
+#define COMMANDS "/reset, /save [FILE], /load [FILE], /retry, /help, /quit"
 static const char usage[] =
     "usage: chat [options] MODEL\n"
     "A line is what you say; a \\ at its end goes on in the next line, // at its beginning\n"
-    "is a /. Commands: " COMMANDS "; Ctrl-D is /quit.\n\n"
-    "  --session FILE   go on from FILE if it exists (with its own seed), and keep the\n"
-    "                   conversation there\n"
+    "is a /. Ctrl-C ends an answer, a second one the program; Ctrl-D is /quit. Commands:\n"
+    COMMANDS " (FILE: the last one).\n\n"
+    "  --session FILE   go on from FILE if it exists, seed and all, and keep the talk there\n"
+    "  --user, --bot    the names of both (User, Assistant; with a 20B vocabulary Bob, Alice)\n"
+    "  --stop TEXT      end an answer before TEXT; may be given several times\n"
     "  --length N       most tokens in an answer (%d)\n" SAMPLER_USAGE("the clock");
 
 typedef struct chat {
     rwkv_model  *model;
-    rwkv_state  *state;
+    rwkv_state  *state, *asked; /* asked: before the last answer */
     rwkv_sampler sampler;
-    int          length;
+    int          length, answered, is_20b;
+    const char  *user, *bot;
+    buffer       file;          /* that /save and /load mean */
+    stops        stop;          /* the first one is an empty line */
     writer       out;
 } chat;
 
-static void read_text(chat *c, const char *text, size_t size)
-{
-    int n, *tokens = tokens_of(c->model, text, size, &n);
-    rwkv_eval_sequence(tokens, n, c->state);
-    free(tokens);
-}
-
-static void begin(chat *c)
-{
-    rwkv_state_reset(c->state);
-    if (end_of_text(c->model) == 0) rwkv_eval(0, c->state);
-}
-
 /* Read "User: ...\n\nAssistant:". An empty line would end the user's turn, so
  * the text has none; and no space at the end: the answer's first token has it. */
-static void read_turn(chat *c, const char *text, size_t size)
+static void read_turn(chat *c, const buffer *line)
 {
-    char  *turn = (char *)grab(size + 32, 1);
-    size_t i = size && text[0] == '/', n = 6; /* of // only one is said */
-    memcpy(turn, "User: ", n);
-    for (; i < size; i++)
-        if (text[i] != '\r' && (text[i] != '\n' || turn[n - 1] != '\n')) turn[n++] = text[i];
-    while (n > 6 && (turn[n - 1] == '\n' || turn[n - 1] == ' ')) n--;
-    memcpy(turn + n, "\n\nAssistant:", 12);
-    read_text(c, turn, n + 12);
+    size_t start = strlen(c->user) + 2, n = start, i = line->bytes[0] == '/';
+    char  *turn = (char *)grab(start + line->size + strlen(c->bot) + 4, 1), last;
+    sprintf(turn, "%s: ", c->user);
+    for (last = ' '; i < line->size; i++) /* from 1 on after a /: of // only one is said */
+        if (line->bytes[i] != '\r' && (line->bytes[i] != '\n' || last != '\n'))
+            turn[n++] = last = line->bytes[i];
+    while (n > start && (turn[n - 1] == '\n' || turn[n - 1] == ' ')) n--;
+    n += (size_t)sprintf(turn + n, "\n\n%s:", c->bot);
+    read_text(c->model, c->state, turn, n);
     free(turn);
 }
 
-/* Write the answer. It ends with an empty line, which the state has read when
- * this returns, whether the model wrote it or not.                            */
+/* The state has read an answer, perhaps with a stop string after what was shown
+ * of it. See to it that it has read what was shown and then an empty line.    */
+static void read_end(chat *c, const buffer *said)
+{
+    size_t n = said->size, missing = 2;
+    if (c->stop.found && strcmp(said->bytes + n - c->stop.found, "\n\n") != 0) {
+        n -= (size_t)c->stop.found;
+        rwkv_state_copy(c->state, c->asked);
+        read_text(c->model, c->state, said->bytes, n);
+    }
+    for (; missing && n && said->bytes[n - 1] == '\n'; n--) missing--;
+    if (missing == 2 && !c->is_20b) read_text(c->model, c->state, "\n\n", 2);
+    else while (missing--) read_text(c->model, c->state, "\n", 1); /* Raven never saw \n\n */
+}
+
 static void answer(chat *c)
 {
-    int newlines = 0, shown = 0, end = end_of_text(c->model), i, n;
+    int    i, size = 0, used, end = end_of_text(c->model);
+    buffer said = {NULL, 0, 0};
     memset(c->sampler.counts, 0, (size_t)rwkv_model_info(c->model).n_vocab * sizeof(float));
-    for (n = 0; n < c->length && newlines < 2; n++) {
-        int         size = 0, token = rwkv_sample(&c->sampler, c->state);
+    rwkv_state_copy(c->asked, c->state);
+    c->answered = c->out.trim = 1;
+    c->out.last = 0;
+    for (i = 0; i < c->length && !c->stop.found && !interrupted; i++) {
+        int         token = rwkv_sample(&c->sampler, c->state);
         const char *bytes = rwkv_token_bytes(c->model, token, &size);
         if (token == end) break;
-        for (i = 0; i < size && newlines < 2; i++) {
-            if (bytes[i] == '\n') { newlines++; continue; }
-            if (newlines && shown) writer_put(&c->out, "\n", 1);
-            newlines = 0;
-            if (bytes[i] != ' ' || shown) { writer_put(&c->out, bytes + i, 1); shown = 1; }
-        }
-        if (i == size) rwkv_eval(token, c->state);
-        else read_text(c, bytes, (size_t)i); /* only up to the end of the answer */
+        used = stops_put(&c->stop, &c->out, bytes, size);
+        add_text(&said, bytes, (size_t)used);
+        if (used == size) rwkv_eval(token, c->state);
+        else read_text(c->model, c->state, bytes, (size_t)used);
         if (!writer_flush(&c->out)) break;
     }
-    if (newlines < 2) read_text(c, "\n\n", (size_t)(2 - newlines));
-    if (!shown) writer_put(&c->out, "\n", 1);
+    read_end(c, &said);
+    stops_end(&c->stop, &c->out);
     writer_end(&c->out);
+    free(said.bytes);
 }
 
-/* 0: the conversation is over. */
-static int command(chat *c, const char *line)
+/* Do what a line says that is a command, but not /quit. */
+static void obey(chat *c, const char *line)
 {
-    if (strcmp(line, "/quit") == 0) return 0;
-    if (strcmp(line, "/reset") == 0) begin(c);
-    else if (strncmp(line, "/save ", 6) == 0) save_session(c->state, &c->sampler, line + 6);
-    else if (strncmp(line, "/load ", 6) == 0) load_session(c->state, &c->sampler, line + 6);
-    else warn("%s: the commands are " COMMANDS ", and // is a /", line);
-    return 1;
-}
-
-/* What the user says next: a line, and those that follow one that ends in \. */
-static char *hear(size_t *size)
-{
-    size_t length;
-    char  *text, *more;
-    if (is_terminal(stdin)) fputs("> ", stdout);
-    fflush(stdout);
-    text = read_until(stdin, "standard input", '\n', size);
-    if (!text && is_terminal(stdin)) fputs("\n", stdout);
-    while (text && *size && text[*size - 1] == '\\' &&
-           (more = read_until(stdin, "standard input", '\n', &length)) != NULL) {
-        text[*size - 1] = '\n';
-        text = (char *)realloc(text, *size + length + 1);
-        if (!text) fail(1, "no memory for %lu bytes", (unsigned long)(*size + length + 1));
-        memcpy(text + *size, more, length + 1);
-        *size += length;
-        free(more);
+    int         save = strcspn(line, " ") == 5 && strncmp(line, "/save", 5) == 0;
+    int         load = strcspn(line, " ") == 5 && strncmp(line, "/load", 5) == 0;
+    const char *file = save || load ? line + 5 + strspn(line + 5, " ") : "";
+    if (!*file && c->file.size) file = c->file.bytes;
+    if (strcmp(line, "/reset") == 0) { begin_text(c->model, c->state); c->answered = 0; }
+    else if (strcmp(line, "/retry") == 0 && !c->answered) warn("/retry: there is no answer yet");
+    else if (strcmp(line, "/retry") == 0) { rwkv_state_copy(c->state, c->asked); answer(c); }
+    else if (strcmp(line, "/help") == 0) fputs("(" COMMANDS "; // is a /)\n", stderr);
+    else if (!save && !load) warn("%s: the commands are " COMMANDS ", and // is a /", line);
+    else if (!*file) warn("%s: expected a FILE, as none was named before", line);
+    else if (save ? save_session(c->state, &c->sampler, file)
+                  : load_session(c->state, &c->sampler, file)) {
+        c->answered = c->answered && save;
+        if (file != c->file.bytes) { c->file.size = 0; add_text(&c->file, file, strlen(file)); }
     }
-    return text;
 }
 
 int main(int argc, char **argv)
 {
-    chat c = {.length = 400, .out = writer_to(stdout), .sampler = {.temperature = 1.0f, .top_p = 0.5f,
-        .presence = 0.2f, .frequency = 0.2f, .decay = 0.996f, .seed = (uint64_t)time(NULL)}};
+    chat c = {NULL, NULL, NULL, {1.2f, 0.5f, 0, 0.4f, 0.4f, 0.996f, NULL, 0, 0, NULL, 0}, 400, 0, 0,
+              NULL, NULL, {NULL, 0, 0}, {{{"\n\n"}, 1}, "", 0, 0}, writer_to(stdout)};
     const char  *model = NULL, *session = NULL;
-    int          help = 0, going = 1, ok = 1;
-    size_t       size;
-    char        *text;
+    int          help = 0, ok = 1;
+    buffer       line = {NULL, 0, 0};
     const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 's', &session, 0, 0},
-        {"--length", 'i', &c.length, 0, INT_MAX}, HELP_OPTIONS(help)};
-
+        {"--user", 's', &c.user, 0, 0}, {"--bot", 's', &c.bot, 0, 0},
+        {"--stop", 'l', &c.stop.strings, 0, 0}, {"--length", 'i', &c.length, 0, INT_MAX},
+        HELP_OPTIONS(help)};
+    c.sampler.seed = (uint64_t)time(NULL);
     parse_options(argc, argv, options, &model, 1);
     if (help) return printf(usage, c.length, SAMPLER_DEFAULTS(c.sampler)), 0;
     c.model = open_model(model, NULL);
     c.state = new_state(c.model);
+    c.asked = new_state(c.model);
+    c.is_20b = rwkv_model_info(c.model).tokenizer == RWKV_TOKENIZER_20B;
     c.sampler.counts = (float *)grab((size_t)rwkv_model_info(c.model).n_vocab, sizeof(float));
-    begin(&c);
-    if (session) open_session(c.state, &c.sampler, session);
+    if (!c.user) c.user = c.is_20b ? "Bob" : "User";
+    if (!c.bot) c.bot = c.is_20b ? "Alice" : "Assistant";
+    begin_text(c.model, c.state);
+    if (session) open_session(c.state, &c.sampler, session, &c.file);
     if (is_terminal(stdin)) fputs("(" COMMANDS " or Ctrl-D; // is a /)\n", stderr);
 
-    while (going && !c.out.error && (text = hear(&size)) != NULL) {
-        if (text[0] == '/' && text[1] != '/') going = command(&c, text);
-        else if (strspn(text, " \t\r\n") < size) {
-            read_turn(&c, text, size);
-            answer(&c);
-            if (session) save_session(c.state, &c.sampler, session);
-        }
-        free(text);
+    while (!c.out.error && ask(&c.out, "> ", &line) && strcmp(line.bytes, "/quit") != 0) {
+        catch_interrupt();
+        if (line.bytes[0] == '/' && line.bytes[1] != '/') obey(&c, line.bytes);
+        else if (strspn(line.bytes, " \t\r\n") < line.size) { read_turn(&c, &line); answer(&c); }
+        if (session) ok = save_session(c.state, &c.sampler, session);
+        release_interrupt();
     }
     if (session) ok = save_session(c.state, &c.sampler, session);
     if (c.out.error && ok) writer_quit(&c.out);
+    free(line.bytes);
+    free(c.file.bytes);
     free(c.sampler.counts);
+    rwkv_state_free(c.asked);
     rwkv_state_free(c.state);
     rwkv_free(c.model);
     return ok ? 0 : 1;

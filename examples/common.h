@@ -1,6 +1,6 @@
-/* common.h: what the example programs share: errors, options, files, the clock.
- * #define PROGRAM, the program's name, and include it before anything else: it
- * asks for the POSIX clock.                                                   */
+/* common.h: what the example programs share: errors, the clock, Ctrl-C, options,
+ * files, models, sessions. #define PROGRAM, the program's name, and include it
+ * before anything else: it asks for POSIX.                                    */
 #ifndef COMMON_H
 #define COMMON_H
 
@@ -9,12 +9,16 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include <unistd.h>
+#elif defined(_WIN32)
+#include <io.h>
 #endif
 
 #include "../rwkv.h"
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,10 +60,30 @@ static inline void *grab(size_t count, size_t size)
     return memory;
 }
 
+/* Text that grows. There is always a NUL after its last byte, once it has one. */
+typedef struct buffer {
+    char  *bytes;
+    size_t size, capacity;
+} buffer;
+
+static inline void add_text(buffer *t, const char *bytes, size_t size)
+{
+    if (size >= t->capacity - t->size) {
+        size_t need = size < (size_t)-1 / 4 ? t->size + size + 1 : 0;
+        char  *more = need && need < (size_t)-1 / 2 ? (char *)realloc(t->bytes, 2 * need) : NULL;
+        if (!more) fail(1, "no memory for a text of over %lu bytes", (unsigned long)t->size);
+        t->bytes = more;
+        t->capacity = 2 * need;
+    }
+    if (size) memcpy(t->bytes + t->size, bytes, size);
+    t->size += size;
+    t->bytes[t->size] = '\0';
+}
+
 /* Wall clock in seconds, from any beginning. */
 static inline double seconds(void)
 {
-#if defined(CLOCK_MONOTONIC)
+#if defined(CLOCK_MONOTONIC) && !defined(_WIN32) /* where clock() is wall time */
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
@@ -70,11 +94,61 @@ static inline double seconds(void)
 
 static inline double rate(int n, double time) { return time > 0 ? n / time : 0; }
 
+/* ---- the terminal --------------------------------------------------------- */
+
+static inline int is_terminal(FILE *file)
+{
+#if defined(_POSIX_VERSION)
+    return isatty(fileno(file));
+#elif defined(_WIN32)
+    return _isatty(_fileno(file)) != 0;
+#else
+    return file == NULL;
+#endif
+}
+
+static volatile sig_atomic_t interrupted;
+
+static inline void on_interrupt(int number) { (void)number; interrupted = 1; }
+
+/* From now on Ctrl-C sets `interrupted`, once: a second one ends the program.
+ * Nothing changes if the program was started to ignore it.                    */
+static inline void catch_interrupt(void)
+{
+#ifdef SA_RESTART
+    struct sigaction action, old;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
+    interrupted = 0;
+    if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(SIGINT, &action, NULL);
+#else
+    interrupted = 0;
+    if (signal(SIGINT, on_interrupt) == SIG_IGN) signal(SIGINT, SIG_IGN);
+#endif
+}
+
+/* Ctrl-C ends the program again. */
+static inline void release_interrupt(void)
+{
+    if (signal(SIGINT, SIG_DFL) == SIG_IGN) signal(SIGINT, SIG_IGN);
+}
+
 /* ---- options -------------------------------------------------------------- */
+
+#define MAX_LIST 32   /* times that an option of kind l may be given */
+#define MAX_ITEM 255  /* bytes of each */
+
+typedef struct list {
+    const char *item[MAX_LIST];
+    int         n;
+} list;
 
 typedef struct option {
     const char *name;
-    char        kind; /* i int, f float, u uint64_t, s text; 1, 0: set an int to that */
+    char        kind; /* i int, f float, u uint64_t, s text, l one more of a list;
+                         1, 0: set an int to that */
     void       *value;
     double      low, high;
 } option;
@@ -83,26 +157,37 @@ typedef struct option {
     {"--temperature", 'f', &(s).temperature, 0, 100}, {"--top-p", 'f', &(s).top_p, 0, 1},          \
     {"--top-k", 'i', &(s).top_k, 0, 16777216}, {"--presence", 'f', &(s).presence, -100, 100},      \
     {"--frequency", 'f', &(s).frequency, -100, 100}, {"--decay", 'f', &(s).decay, 0, 1},           \
-    {"--seed", 'u', &(s).seed, 0, 0}
+    {"--min-p", 'f', &(s).min_p, 0, 1}, {"--seed", 'u', &(s).seed, 0, 0}
 #define HELP_OPTIONS(help)                                                                         \
     {"--help", '1', &(help), 0, 0}, {"-h", '1', &(help), 0, 0}, {NULL, 0, NULL, 0, 0}
 #define SAMPLER_USAGE(seed)                                                                        \
     "  --temperature X  0: always the most probable token; higher: bolder (%g)\n"                  \
     "  --top-p X        choose among the likeliest tokens that make up X; 0: all (%g)\n"           \
     "  --top-k N        choose among the N likeliest tokens; 0: all (%d)\n"                        \
+    "  --min-p X        leave out what is less than X times as likely as the likeliest (%g)\n"     \
     "  --presence X     make tokens that have occurred less likely (%g)\n"                         \
     "  --frequency X    the same for every time they have occurred (%g)\n"                         \
     "  --decay X        how occurrences fade with every token; 0: not at all (%g)\n"               \
     "  --seed N         the same seed writes the same text (" seed ")\n"
 
 #define SAMPLER_DEFAULTS(s)                                                                        \
-    (double)(s).temperature, (double)(s).top_p, (s).top_k, (double)(s).presence,                   \
-    (double)(s).frequency, (double)(s).decay
+    (double)(s).temperature, (double)(s).top_p, (s).top_k, (double)(s).min_p,                      \
+    (double)(s).presence, (double)(s).frequency, (double)(s).decay
+
+static inline void add_item(list *l, const char *name, const char *text)
+{
+    size_t size = strlen(text);
+    if (size < 1 || size > MAX_ITEM)
+        fail(2, "%s: expected 1 to %d bytes, found %lu", name, MAX_ITEM, (unsigned long)size);
+    if (l->n == MAX_LIST) fail(2, "%s \"%s\": more than %d of them", name, text, MAX_LIST);
+    l->item[l->n++] = text;
+}
 
 static inline void parse_value(const option *o, const char *text)
 {
     char *end = NULL;
     errno = 0;
+    if (o->kind == 'l') { add_item((list *)o->value, o->name, text); return; }
     if (o->kind == 's') {
         *(const char **)o->value = text;
     } else if (o->kind == 'u') {
@@ -155,41 +240,45 @@ static inline int parse_options(int argc, char **argv, const option *options,
 
 /* ---- files ---------------------------------------------------------------- */
 
-/* Everything up to `stop` (a character; EOF: to the end of the file). NULL if
- * the file was at its end already and `stop` is a character.                  */
-static inline char *read_until(FILE *file, const char *name, int stop, size_t *size)
+/* Everything up to `stop` (a character; EOF: to the end of the file), added to
+ * *t. 0 if the file was at its end already and `stop` is a character.         */
+static inline int read_until(FILE *file, const char *name, int stop, buffer *t)
 {
-    size_t capacity = 256, n = 0;
-    char  *text = (char *)grab(capacity, 1);
+    size_t before = t->size;
     int    c;
+    add_text(t, NULL, 0);
     while ((c = getc(file)) != EOF && c != stop) {
-        if (n + 1 == capacity) {
-            char *more = capacity <= (size_t)-1 / 2 ? (char *)realloc(text, capacity *= 2) : NULL;
-            if (!more) fail(1, "%s: no memory for more than %lu bytes", name, (unsigned long)n);
-            text = more;
-        }
-        text[n++] = (char)c;
+        char byte = (char)c;
+        add_text(t, &byte, 1);
     }
     if (ferror(file)) fail(1, "%s: %s", name, strerror(errno));
-    if (c == EOF && stop != EOF && n == 0) { free(text); text = NULL; }
-    else text[n] = '\0';
-    *size = n;
-    return text;
+    return c == stop || t->size > before;
 }
 
-/* The file at `path`; "-" is standard input. NULL, and why is said, if it cannot
- * be opened or not one byte of it can be read, as with a folder.              */
+/* Open the file at *path; "-" is standard input, which *path says then. NULL, and
+ * why is said, if it cannot be opened or not one byte of it can be read, as with
+ * a folder.                                                                   */
+static inline FILE *open_text(const char **path)
+{
+    FILE *file = strcmp(*path, "-") == 0 ? stdin : fopen(*path, "rb");
+    int   c = file ? getc(file) : EOF;
+    if (file == stdin) *path = "standard input";
+    if (c != EOF) ungetc(c, file);
+    if (file && !ferror(file)) return file;
+    warn("%s: %s", *path, strerror(errno));
+    if (file && file != stdin) fclose(file);
+    return NULL;
+}
+
+/* All that is in that file, or NULL.                                         */
 static inline char *try_file(const char *path, size_t *size)
 {
-    int   piped = strcmp(path, "-") == 0;
-    FILE *file = piped ? stdin : fopen(path, "rb");
-    char *text = NULL;
-    int   c = file ? getc(file) : EOF;
-    if (c != EOF) ungetc(c, file);
-    if (!file || ferror(file)) warn("%s: %s", piped ? "standard input" : path, strerror(errno));
-    else text = read_until(file, piped ? "standard input" : path, EOF, size);
-    if (file && !piped) fclose(file);
-    return text;
+    FILE  *file = open_text(&path);
+    buffer t = {NULL, 0, 0};
+    if (file) read_until(file, path, EOF, &t);
+    if (file && file != stdin) fclose(file);
+    *size = t.size;
+    return t.bytes;
 }
 
 static inline char *read_file(const char *path, size_t *size)
@@ -322,6 +411,63 @@ static inline int *tokens_of(const rwkv_model *model, const char *text, size_t s
     return tokens;
 }
 
+/* Read a text; returns how many tokens it has. */
+static inline int read_text(const rwkv_model *model, rwkv_state *state, const char *text,
+                            size_t size)
+{
+    int n, *tokens = tokens_of(model, text, size, &n);
+    rwkv_eval_sequence(tokens, n, state);
+    free(tokens);
+    return n;
+}
+
+/* Where every text begins: after the end of the one before. Returns how many
+ * tokens that is, 1 or 0.                                                     */
+static inline int begin_text(const rwkv_model *model, rwkv_state *state)
+{
+    rwkv_state_reset(state);
+    return end_of_text(model) == 0 && rwkv_eval(0, state) != NULL;
+}
+
+/* The token that TOKEN of "TOKEN" or "TOKEN=X" names: by its number or its text. */
+static inline int token_named(const rwkv_model *model, const char *option_name, const char *name,
+                              size_t size)
+{
+    int n, token, *tokens, n_vocab = rwkv_model_info(model).n_vocab;
+    if (size && strspn(name, "0123456789") >= size) {
+        if (size > 9 || atoi(name) >= n_vocab)
+            fail(2, "%s: expected a token from 0 to %d, found %.*s", option_name, n_vocab - 1,
+                 (int)size, name);
+        return atoi(name);
+    }
+    tokens = tokens_of(model, name, size, &n);
+    token = tokens[0];
+    free(tokens);
+    if (n != 1)
+        fail(2, "%s: expected 1 token, found %d in \"%.*s\"", option_name, n, (int)size, name);
+    return token;
+}
+
+/* What --ban and --bias ask for; returns how many there are. */
+static inline int read_biases(const rwkv_model *model, const list *ban, const list *bias,
+                              rwkv_bias *biases)
+{
+    int i, n = 0;
+    for (i = 0; i < ban->n; i++, n++) {
+        biases[n].token = token_named(model, "--ban", ban->item[i], strlen(ban->item[i]));
+        biases[n].add = -INFINITY;
+    }
+    for (i = 0; i < bias->n; i++, n++) {
+        const char  *equals = strrchr(bias->item[i], '=');
+        const option o = {"--bias", 'f', &biases[n].add, -1000, 1000};
+        if (!equals) fail(2, "--bias: expected TOKEN=X, found \"%s\"", bias->item[i]);
+        biases[n].token = token_named(model, "--bias", bias->item[i],
+                                      (size_t)(equals - bias->item[i]));
+        parse_value(&o, equals + 1);
+    }
+    return n;
+}
+
 /* ---- sessions: a saved state and the 8 bytes of the sampler's seed, lowest first */
 
 static inline int save_session(const rwkv_state *state, const rwkv_sampler *sampler,
@@ -356,10 +502,12 @@ static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const c
     return result == RWKV_OK;
 }
 
-/* Go on from the session in the file if there is one. Fails if there is one that
- * cannot be used, or if none could be kept there later.                       */
-static inline void open_session(rwkv_state *state, rwkv_sampler *sampler, const char *path)
+/* Go on from the session in the file if there is one; *file becomes its name. Fails
+ * if there is one that cannot be used, or if none could be kept there later.  */
+static inline void open_session(rwkv_state *state, rwkv_sampler *sampler, const char *path,
+                                buffer *file)
 {
+    add_text(file, path, strlen(path));
     if (exists(path) && !load_session(state, sampler, path)) exit(1);
     check_writable(path);
 }

@@ -12,8 +12,12 @@ static const char usage[] =
     "usage: complete [options] MODEL [PROMPT | -]\n"
     "Continue PROMPT, or with - what stands on standard input, without one newline at\n"
     "its end. Without either, write a text from its beginning. The text goes to standard\n"
-    "output, the rest to standard error.\n\n"
-    "  --length N       write at most N tokens (%d)\n" SAMPLER_USAGE("the clock")
+    "output, the rest to standard error. Ctrl-C ends the text, with exit status 130.\n\n"
+    "  --length N       write at most N tokens (%d)\n"
+    "  --stop TEXT      end before TEXT; may be given several times, like the next two\n"
+    "  --ban TOKEN      never write this token, which is its number or its text\n"
+    "  --bias TOKEN=X   add X to its logit: how much likelier it is, as a logarithm\n"
+    SAMPLER_USAGE("the clock")
     "  --no-bos         do not put the model's end of text (token 0) before the prompt\n"
     "  --no-stop        go on after an end of text\n"
     "  --no-echo        do not repeat the prompt on standard output\n"
@@ -28,7 +32,9 @@ static const char usage[] =
 typedef struct settings {
     rwkv_options model;
     rwkv_sampler sampler;
-    int          length, bos, stop, echo, quiet;
+    list         ban, bias;
+    stops        stop;
+    int          length, bos, end, echo, quiet;
 } settings;
 
 static void print_usage(const settings *s)
@@ -39,10 +45,11 @@ static void print_usage(const settings *s)
     printf(" (the last)\n");
 }
 
-static void describe(const rwkv_model *model, const char *path, int n_threads)
+static void describe(const settings *s, const rwkv_model *model, const char *path)
 {
     static const char *const types[] = {"?", "f32", "f16", "bf16", "q8", "q4"};
     rwkv_info info = rwkv_model_info(model);
+    int       n_threads = s->model.n_threads;
 #ifndef _OPENMP
     if (n_threads > 1)
         warn("--threads %d: no effect without OpenMP; build with cc -O2 -fopenmp", n_threads);
@@ -55,47 +62,42 @@ static void describe(const rwkv_model *model, const char *path, int n_threads)
     if (n_threads) fprintf(stderr, "%d thread%s, ", n_threads, n_threads > 1 ? "s" : "");
     fprintf(stderr, "%.0f kB for a state (%.0f kB saved)\n", (double)info.state_bytes / 1e3,
             (double)info.save_bytes / 1e3);
-}
-
-/* Read the prompt, after the end of the text before it. */
-static int read_prompt(const settings *s, const char *text, size_t size, rwkv_state *state,
-                       const rwkv_model *model)
-{
-    int  n, bos = s->bos && end_of_text(model) == 0;
-    int *tokens = tokens_of(model, text, size, &n);
-    if (n + bos == 0) fail(2, "nothing to continue: the prompt is empty and no token comes before");
-    if (bos) rwkv_eval(0, state);
-    rwkv_eval_sequence(tokens, n, state);
-    free(tokens);
-    return n + bos;
+    fprintf(stderr, "seed:   %llu\n\n", (unsigned long long)s->sampler.seed);
 }
 
 /* Write up to s->length tokens; returns how many. */
 static int write_text(settings *s, writer *out, rwkv_state *state, const rwkv_model *model)
 {
     int n, end = end_of_text(model);
-    for (n = 0; n < s->length; n++) {
-        int token = rwkv_sample(&s->sampler, state);
-        if (token == end && s->stop) break;
-        if (token == end) writer_put(out, "\n\n", 2);
-        if (!writer_token(out, model, token)) break;
+    for (n = 0; n < s->length && !s->stop.found && !interrupted; n++) {
+        int         size, token = rwkv_sample(&s->sampler, state);
+        const char *bytes = rwkv_token_bytes(model, token, &size);
+        if (token < 0) fail(2, "--ban: no token of the vocabulary is left");
+        if (token == end && s->end) break;
+        if (token == end) stops_put(&s->stop, out, "\n\n", 2);
+        else stops_put(&s->stop, out, bytes, size);
+        if (!writer_flush(out)) break;
         rwkv_eval(token, state);
     }
+    stops_end(&s->stop, out);
     return n;
 }
 
 int main(int argc, char **argv)
 {
-    settings s = {.sampler = {.temperature = 0.7f, .top_p = 0.9f, .decay = 0.996f}, .length = 256,
-                  .bos = 1, .stop = 1, .echo = 1};
+    settings s = {{0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}},
+                  {0.7f, 0.9f, 0, 0, 0, 0.996f, NULL, 0, 0, NULL, 0}, {{NULL}, 0}, {{NULL}, 0},
+                  {{{NULL}, 0}, "", 0, 0}, 256, 1, 1, 1, 0};
     int help = 0, n_read, n_written;
     const char *words[2] = {NULL, ""};
     const option options[] = {
         SAMPLER_OPTIONS(s.sampler), {"--length", 'i', &s.length, 0, INT_MAX},
-        {"--no-bos", '0', &s.bos, 0, 0}, {"--no-stop", '0', &s.stop, 0, 0},
-        {"--no-echo", '0', &s.echo, 0, 0}, {"--quiet", '1', &s.quiet, 0, 0},
-        {"--threads", 'i', &s.model.n_threads, 1, 256}, {"--isa", 's', &s.model.isa, 0, 0},
-        HELP_OPTIONS(help)};
+        {"--stop", 'l', &s.stop.strings, 0, 0}, {"--ban", 'l', &s.ban, 0, 0},
+        {"--bias", 'l', &s.bias, 0, 0}, {"--no-bos", '0', &s.bos, 0, 0},
+        {"--no-stop", '0', &s.end, 0, 0}, {"--no-echo", '0', &s.echo, 0, 0},
+        {"--quiet", '1', &s.quiet, 0, 0}, {"--threads", 'i', &s.model.n_threads, 1, 256},
+        {"--isa", 's', &s.model.isa, 0, 0}, HELP_OPTIONS(help)};
+    rwkv_bias   biases[2 * MAX_LIST];
     rwkv_model *model;
     rwkv_state *state;
     writer out;
@@ -108,11 +110,12 @@ int main(int argc, char **argv)
     if (help) { print_usage(&s); return 0; }
     model = open_model(words[0], &s.model);
     state = new_state(model);
-    if (!s.quiet) describe(model, words[0], s.model.n_threads);
+    s.sampler.bias = biases;
+    s.sampler.n_bias = read_biases(model, &s.ban, &s.bias, biases);
+    s.sampler.counts = (float *)grab((size_t)rwkv_model_info(model).n_vocab, sizeof(float));
+    if (!s.quiet) describe(&s, model, words[0]);
     size = strlen(words[1]);
     if (strcmp(words[1], "-") == 0) words[1] = piped = read_prompt_file("-", &size);
-    s.sampler.counts = (float *)grab((size_t)rwkv_model_info(model).n_vocab, sizeof(float));
-    if (!s.quiet) fprintf(stderr, "seed:   %llu\n\n", (unsigned long long)s.sampler.seed);
 
     out = writer_to(stdout);
     writer_style(&out, "1");
@@ -120,8 +123,11 @@ int main(int argc, char **argv)
     writer_style(&out, "0");
     writer_flush(&out);
     begin = seconds();
-    n_read = read_prompt(&s, words[1], size, state, model);
+    n_read = s.bos ? begin_text(model, state) : 0;
+    n_read += read_text(model, state, words[1], size);
+    if (n_read == 0) fail(2, "nothing to continue: the prompt is empty and no token comes before");
     middle = seconds();
+    catch_interrupt();
     n_written = write_text(&s, &out, state, model);
     end = seconds();
     if (!writer_end(&out)) writer_quit(&out);
@@ -133,5 +139,5 @@ int main(int argc, char **argv)
     free(s.sampler.counts);
     rwkv_state_free(state);
     rwkv_free(model);
-    return 0;
+    return interrupted ? 130 : 0;
 }

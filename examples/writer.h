@@ -1,6 +1,6 @@
 /* writer.h: text on its way out, a token at a time. Whole UTF-8 characters only;
  * on a terminal lines break between words, and what could command the terminal
- * is not passed on. Include it after common.h.                                */
+ * is not passed on. Then: stop strings. Include it after common.h.            */
 #ifndef WRITER_H
 #define WRITER_H
 
@@ -19,20 +19,12 @@ typedef struct writer {
     int           width, column;  /* of the terminal; width 0: it is none        */
     int           spaces;         /* before the word                             */
     int           n_word, word_columns;
-    rwkv_utf8     utf8;           /* a character so far                          */
     char          word[128];      /* a word so far                               */
+    rwkv_utf8     part;           /* a character so far                          */
+    int           trim;           /* leave out blanks until there is anything else */
     char          last;           /* byte written                                */
     int           error;          /* errno of the first write that failed, or 0  */
 } writer;
-
-static inline int is_terminal(FILE *file)
-{
-#ifdef _POSIX_VERSION
-    return isatty(fileno(file));
-#else
-    return file == NULL;
-#endif
-}
 
 static inline writer writer_to(FILE *file)
 {
@@ -65,10 +57,12 @@ static inline void writer_word(writer *w)
     w->spaces = w->n_word = w->word_columns = 0;
 }
 
-/* Change how a terminal shows what follows: "1" bold, "2" faint, "0" as usual. */
+/* Change how a terminal shows what follows: "1" bold, "0" as usual. Not where
+ * NO_COLOR is set, or where no TERM says that the terminal knows such commands. */
 static inline void writer_style(writer *w, const char *style)
 {
-    if (w->width == 0 || getenv("NO_COLOR")) return;
+    const char *terminal = getenv("TERM");
+    if (w->width == 0 || getenv("NO_COLOR") || !terminal || !strcmp(terminal, "dumb")) return;
     writer_word(w);
     fprintf(w->file, "\033[%sm", style);
 }
@@ -76,6 +70,8 @@ static inline void writer_style(writer *w, const char *style)
 static inline void writer_char(writer *w, const unsigned char *bytes, int n)
 {
     int wide = n > 2 && bytes[0] > 0xE2; /* scripts that break a line anywhere */
+    if (w->trim && (bytes[0] == ' ' || bytes[0] == '\n')) return;
+    w->trim = 0;
     w->last = (char)bytes[n - 1];
     if (w->width == 0) { fwrite(bytes, 1, (size_t)n, w->file); return; }
     if (bytes[0] == '\n' || bytes[0] == ' ' || wide || w->n_word > 120) writer_word(w);
@@ -93,22 +89,23 @@ static inline void writer_char(writer *w, const unsigned char *bytes, int n)
     }
 }
 
-/* Write what makes whole characters; the rest waits for the next call. NULL: there
- * is none, and what waits is replaced.                                        */
+/* Write what makes whole characters, keep the rest for the next call. What can
+ * never become one is written as U+FFFD. text = NULL: there is no next call.  */
 static inline void writer_put(writer *w, const char *text, size_t size)
 {
-    char out[3 * (64 + 3)];
+    unsigned char whole[3 * (64 + 3)];
+    size_t        at = 0;
     do {
-        int part = size < 64 ? (int)size : 64, at, n;
-        int end = rwkv_utf8_push(&w->utf8, text, part, out, sizeof out);
-        for (at = 0; at < end; at += n) {
-            unsigned char first = (unsigned char)out[at];
-            n = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-            writer_char(w, (const unsigned char *)out + at, n);
+        int part = size - at < 64 ? (int)(size - at) : 64, i = 0;
+        int n = rwkv_utf8_push(&w->part, text ? text + at : NULL, part, (char *)whole,
+                               (int)sizeof whole);
+        while (i < n) {
+            int length = whole[i] < 0x80 ? 1 : whole[i] < 0xE0 ? 2 : whole[i] < 0xF0 ? 3 : 4;
+            writer_char(w, whole + i, length);
+            i += length;
         }
-        if (text) text += part;
-        size -= (size_t)part;
-    } while (size > 0);
+        at += (size_t)part;
+    } while (at < size);
 }
 
 /* The reader sees it now. 0 if it could not be written. */
@@ -147,5 +144,71 @@ static inline void writer_quit(const writer *w)
     if (w->error == EPIPE) exit(0);
 #endif
     fail(1, "standard output: %s", strerror(w->error));
+}
+
+/* A line from standard input, and those that follow one that ends in \. 0: there
+ * is none. A terminal shows `prompt` before it.                               */
+static inline int ask(writer *w, const char *prompt, buffer *line)
+{
+    int goes_on = 1, n, shown = is_terminal(stdin);
+    if (shown) writer_style(w, "1");
+    if (shown) fputs(prompt, w->file);
+    if (shown) writer_style(w, "0");
+    fflush(w->file);
+    line->size = 0;
+    for (n = 0; goes_on && read_until(stdin, "standard input", '\n', line); n++) {
+        if (line->size && line->bytes[line->size - 1] == '\r') line->bytes[--line->size] = '\0';
+        goes_on = line->size && line->bytes[line->size - 1] == '\\';
+        if (goes_on) line->bytes[line->size - 1] = '\n';
+    }
+    if (n == 0 && shown) fputc('\n', w->file);
+    return n > 0;
+}
+
+/* ---- stop strings: a text ends where the first of them that is complete begins */
+
+typedef struct stops {
+    list strings;
+    char held[MAX_ITEM + 1]; /* may be the beginning of one, and is not written yet */
+    int  n_held, found;      /* found: how long the one is that ended the text, or 0 */
+} stops;
+
+/* How many bytes at the end of what is held are the beginning of a stop string,
+ * or all of one.                                                              */
+static inline int stops_longest(const stops *s, int whole)
+{
+    int i, k, longest = 0;
+    for (i = 0; i < s->strings.n; i++) {
+        const char *stop = s->strings.item[i];
+        int         length = (int)strlen(stop);
+        for (k = length < s->n_held ? length : s->n_held; k > longest; k--)
+            if ((!whole || k == length) && !memcmp(s->held + s->n_held - k, stop, (size_t)k))
+                longest = k;
+    }
+    return longest;
+}
+
+/* Write text up to a stop string, which sets s->found. Returns how many of the
+ * bytes that took: all of them, or as many as end the stop string.            */
+static inline int stops_put(stops *s, writer *w, const char *bytes, int size)
+{
+    int i;
+    for (i = 0; i < size && !s->found; i++) {
+        int keep;
+        s->held[s->n_held++] = bytes[i];
+        s->found = stops_longest(s, 1);
+        keep = s->found ? s->found : stops_longest(s, 0);
+        writer_put(w, s->held, (size_t)(s->n_held - keep));
+        memmove(s->held, s->held + s->n_held - keep, (size_t)keep);
+        s->n_held = s->found ? 0 : keep;
+    }
+    return i;
+}
+
+/* Nothing comes any more: what is held is no stop string. Ready for a new text. */
+static inline void stops_end(stops *s, writer *w)
+{
+    writer_put(w, s->held, (size_t)s->n_held);
+    s->n_held = s->found = 0;
 }
 #endif

@@ -49,12 +49,14 @@ chat() { "$T/chat" --length 60 --seed 7 "$@" "$MODEL"; }
 
 # ---- they compile, and they are short
 
-for name in hello complete chat batch prefix arena; do
+programs=$(cd examples && ls ./*.c | sed 's|^./||; s|[.]c$||')
+
+for name in $programs; do
     # shellcheck disable=SC2086
     $CC -std=c99 $CFLAGS -o "$T/$name" "examples/$name.c" -lm &
 done
 wait
-for name in hello complete chat batch prefix arena; do
+for name in $programs; do
     check "$name.c compiles" [ -x "$T/$name" ]
     check "$name.c: under 150 lines" [ "$(wc -l <"examples/$name.c")" -lt 150 ]
 done
@@ -151,7 +153,7 @@ check "complete: says what it does" grep -q 'RWKV-4, [0-9]* layers x [0-9]*, voc
 check "complete: says the seed and the speed" grep -q '^read .*/s), wrote .*/s)$' "$T/err"
 
 for bad in temperature=x temperature=-1 temperature= top-p=1.5 top-p=nan top-k=1.5 top-k=-1 \
-    presence=1e9 frequency=abc decay=2 seed=-1 seed=18446744073709551616 seed=1x length=-1 \
+    presence=1e9 frequency=abc decay=2 min-p=2 seed=-1 seed=18446744073709551616 seed=1x length=-1 \
     length=99999999999 threads=0 threads=257 isa=abacus; do
     check "complete: --$bad is refused" \
         fails 2 "^complete: --${bad%%=*}: expected .*\"${bad#*=}\"" \
@@ -199,6 +201,46 @@ write(sys.argv[2] + "/mute.rwkv", 0, len(data) - vocabulary, 0, 1)' "$MODEL" "$T
 else
     echo "skipped: no python3 to make other models"
 fi
+
+# ---- complete: stop strings, bans, biases
+
+tell --seed 3 --length 100 "$MODEL" "Once upon a time" >"$T/whole"
+for range in 22-22 24-27 30-44; do
+    stop=$(head -n 1 "$T/whole" | cut -c $range)
+    tell --seed 3 --length 100 --stop "never said" --stop "$stop" "$MODEL" "Once upon a time" >"$T/out"
+    awk -v stop="$stop" 'BEGIN { RS = "\001" } {
+        text = substr($0, 17)
+        at = index(text, stop)
+        out = "Once upon a time" (at ? substr(text, 1, at - 1) : text)
+        sub(/\n$/, "", out)
+        print out
+    }' "$T/whole" >"$T/expected"
+    check "complete: --stop '$stop': the text before it" same expected out
+    check "complete: --stop '$stop': and no more" [ "$(wc -c <"$T/out")" -lt "$(wc -c <"$T/whole")" ]
+done
+tell --seed 3 --length 100 --stop "$(printf '\001')" "$MODEL" "Once upon a time" >"$T/again"
+check "complete: a stop string that does not occur" same whole again
+tell --seed 3 --length 100 --ban " a" --ban 0 --ban=' the' "$MODEL" "Once upon a time" >"$T/out"
+check "complete: --ban" differ whole out
+tell --seed 5 --temperature 0 --length 1 --no-echo "$MODEL" "Once upon a" >"$T/out"
+check "complete: what it would say" grep -q '^ time$' "$T/out"
+tell --seed 5 --temperature 0 --length 1 --no-echo --ban " time" "$MODEL" "Once upon a" >"$T/out"
+check "complete: --ban: it says something else" [ "$(grep -c time "$T/out")" -eq 0 ]
+tell --temperature 0 --length 1 --no-echo --bias " dog=100" "$MODEL" "Once upon a" >"$T/out"
+check "complete: --bias" grep -q '^ dog$' "$T/out"
+tell --seed 9 --temperature 3 --top-p 0 --min-p 1 --length 20 "$MODEL" "The" >"$T/out"
+check "complete: --min-p 1 is greedy" same greedy out
+check "complete: --ban: a text of more tokens" \
+    fails 2 '--ban: expected 1 token, found [0-9]* in "xyzzy"' "$T/complete" --ban xyzzy "$MODEL" a
+check "complete: --ban: no such token" \
+    fails 2 "--ban: expected a token from 0 to [0-9]*, found 999999" \
+    "$T/complete" --ban 999999 "$MODEL" a
+check "complete: --bias: no number" fails 2 '--bias: .*"x"' "$T/complete" --bias "3=x" "$MODEL" a
+check "complete: --bias: nothing to add" fails 2 'TOKEN=X, found "3"' "$T/complete" --bias 3 "$MODEL" a
+check "complete: --stop: no text" fails 2 "1 to 255 bytes, found 0" "$T/complete" --stop= "$MODEL" a
+# shellcheck disable=SC2046
+check "complete: --stop: too many" fails 2 "more than 32" \
+    "$T/complete" $(seq 1 33 | sed 's/^/--stop=/') "$MODEL" a
 
 # ---- hello and arena write what complete writes
 
@@ -336,8 +378,232 @@ check "chat: a session that cannot be kept" \
     fails 1 "/none/s: cannot be written: " chat --session "$T/none/s"
 printf 'Hello.\n' | chat --session "$T/none/s" >"$T/out" 2>"$T/err"
 check "chat: which is said once, before any answer" [ "$(cat "$T/out" "$T/err" | wc -l)" -eq 1 ]
+printf 'Hello.\n/retry\n/retry\nAnd then?\n' | chat >"$T/out" 2>"$T/err"
+printf 'Hello.\n' | chat >"$T/hello_once"
+check "chat: /retry begins with the same answer" \
+    [ "$(head -n "$(wc -l <"$T/hello_once")" "$T/out")" = "$(cat "$T/hello_once")" ]
+check "chat: /retry answers again" [ "$(wc -c <"$T/out")" -gt "$(($(wc -c <"$T/hello_once") + 20))" ]
+printf 'Hello.\n/retry\nWhy?\n' | "$T/chat" --temperature 0 --length 20 "$MODEL" >"$T/out"
+printf 'Hello.\nWhy?\n' | "$T/chat" --temperature 0 --length 20 "$MODEL" >"$T/again"
+printf 'Hello.\n' | "$T/chat" --temperature 0 --length 20 "$MODEL" | cat - "$T/again" >"$T/expected"
+check "chat: /retry takes the first answer back" same expected out
+printf '/retry\n/save\n/help\n/save %s\n/retry\nHello.\n/save\n/load\n/retry\n' "$T/f" |
+    chat >"$T/out" 2>"$T/err"
+check "chat: /retry without an answer, three times" \
+    [ "$(grep -c '^chat: /retry: there is no answer' "$T/err")" -eq 3 ]
+check "chat: /save: no file" grep -q '^chat: /save: expected a FILE' "$T/err"
+check "chat: /help" grep -q '^(/reset, /save' "$T/err"
+check "chat: /save, /load: the last file, and no more is said" [ "$(wc -l <"$T/err")" -eq 5 ]
+printf 'Hello.\n/save\n' | chat --session "$T/named" 2>"$T/err" >"$T/out"
+check "chat: /save: the session's" [ ! -s "$T/err" ]
+first=$(greedy "Bob: Tell me about the fox.
+
+Alice:")
+stop=$(printf '%s' "$first" | tail -n 1 | cut -c 5-9)
+before() {
+    awk -v stop="$stop" 'BEGIN { RS = "\001" } {
+        at = index($0, stop); print at ? substr($0, 1, at - 1) : $0 }'
+}
+shown=$(printf '%s' "$first" | before)
+second=$(greedy "Bob: Tell me about the fox.
+
+Alice:$shown
+
+Bob: Why?
+
+Alice:" | before)
+printf '%s\n%s\n' "$shown" "$second" | sed 's/^ //; /^$/d' >"$T/expected"
+printf 'Tell me about the fox.\nWhy?\n' | "$T/chat" --temperature 0 --presence 0 --frequency 0 \
+    --length 20 --user Bob --bot Alice --stop "$stop" "$MODEL" >"$T/out"
+check "chat: --stop: there was something to stop" [ ${#shown} -lt ${#first} ]
+check "chat: --stop, --user, --bot: and what was not shown was not said" same expected out
+bpe=tests/fixtures/bpe.rwkv
+if [ -f $bpe ]; then
+    # what was read is in the session, even if a tiny model answers all alike
+    bpe_chat() { printf 'Hi.\nWhy?\n' | "$T/chat" --seed 1 --length 20 "$@" $bpe >/dev/null; }
+    bpe_chat --session "$T/raven"
+    bpe_chat --session "$T/names" --user Bob --bot Alice
+    bpe_chat --session "$T/world" --user User --bot Assistant
+    check "chat: a 20B vocabulary: Bob and Alice" same raven names
+    check "chat: and not User and Assistant" differ raven world
+else
+    echo "skipped: no $bpe to chat with in the Raven format"
+fi
 check "chat: no model" fails 2 "expected a model file" "$T/chat"
 check "chat: --help" runs "$T/chat" --help
+
+# ---- perplexity: against a softmax of its own, and in pieces
+
+cat >"$T/check.c" <<'END'
+#define RWKV_IMPLEMENTATION
+#include "rwkv.h"
+#include <math.h>
+#include <stdio.h>
+int main(int argc, char **argv)
+{
+    static char text[1000000];
+    static int  tokens[1000000];
+    rwkv_model *model = rwkv_load(argv[argc - 1], NULL, NULL);
+    rwkv_state *state = rwkv_state_new(model);
+    size_t size = fread(text, 1, sizeof text, stdin);
+    int    V = rwkv_model_info(model).n_vocab, n, i, k;
+    double nats = 0;
+    const float *logits = rwkv_eval(0, state);
+    n = rwkv_tokenize(model, text, size, tokens, 1000000);
+    for (i = 0; i < n; i++) {
+        double sum = 0;
+        for (k = 0; k < V; k++) sum += exp((double)logits[k] - (double)logits[tokens[i]]);
+        nats += log(sum);
+        logits = rwkv_eval(tokens[i], state);
+    }
+    printf("%d %.0f %.7f %.7f %.7f\n", n, (double)size, nats / n, exp(nats / n),
+           nats / log(2) / (double)size);
+    return 0;
+}
+END
+# shellcheck disable=SC2086
+$CC -std=c99 $CFLAGS -I. -o "$T/check" "$T/check.c" -lm
+# close FILE FILE: as many numbers, and all within 2e-5 of each other
+close() {
+    awk 'NR == FNR { for (i = 1; i <= NF; i++) a[++n] = $i; next }
+         { for (i = 1; i <= NF; i++) { d = $i - a[++m]; if (d < 0) d = -d
+           if (d > 2e-5 * (1 + $i)) bad = 1 } }
+         END { exit bad || m != n || !n }' "$T/$1" "$T/$2"
+}
+cat examples/MODEL.md "$T/story" "$T/other" >"$T/book"
+printf 'caf\303\251 \346\227\245\346\234\254 \360\237\231\202\n' >>"$T/book"
+cat "$T/book" "$T/long" >"$T/big"
+for file in story book big; do
+    "$T/check" "$MODEL" <"$T/$file" >"$T/expected"
+    check "perplexity: runs" runs "$T/perplexity" "$MODEL" "$T/$file"
+    sed 's/.* //' "$T/out" | tr '\n' ' ' >"$T/again"
+    check "perplexity: $file: the numbers of an independent softmax" close expected again
+    check "perplexity: nothing on standard error without a terminal" [ ! -s "$T/err" ]
+done
+"$T/perplexity" "$MODEL" <"$T/big" >"$T/again"
+check "perplexity: standard input" same out again
+# shellcheck disable=SC2086
+$CC -std=c99 $CFLAGS -DPIECE=2048 -o "$T/pieces" examples/perplexity.c -lm
+"$T/pieces" "$MODEL" "$T/big" >"$T/again"
+check "perplexity: in small pieces: the same to the last digit" same out again
+"$T/perplexity" --no-bos "$MODEL" "$T/big" >"$T/again"
+check "perplexity: --no-bos is another text" differ out again
+check "perplexity: an empty text" fails 1 "standard input: no text" "$T/perplexity" "$MODEL"
+check "perplexity: no such file" fails 1 "$T/none: " "$T/perplexity" "$MODEL" "$T/none"
+check "perplexity: a folder" fails 1 "$T: " "$T/perplexity" "$MODEL" "$T"
+check "perplexity: no model" fails 2 "expected a model" "$T/perplexity"
+check "perplexity: --help" runs "$T/perplexity" --help
+
+# ---- classify
+
+runs "$T/classify" "$MODEL" --labels " dog, time, king" "Once upon a"
+check "classify: exit status" [ $? -eq 0 ]
+check "classify: the obvious one first" grep -q '^[01][.][90].*" time"$' "$T/out"
+check "classify: and that in the first row" [ "$(sed -n '/" time"/=' "$T/out")" = 1 ]
+check "classify: all labels" [ "$(wc -l <"$T/out")" -eq 3 ]
+sum=$(awk '{ s += $1 } END { printf "%.3f", s }' "$T/out")
+check "classify: probabilities add up to 1" [ "$sum" = 1.000 ]
+printf 'Once upon a\n' | "$T/classify" "$MODEL" --labels " dog, time, king" - >"$T/again"
+check "classify: standard input" same out again
+# ln p of one token: from the nats of the texts without and with it
+nats() { printf '%s' "$1" | "$T/check" "$MODEL" | awk '{ printf "%.9f", $1 * $3 }'; }
+expected=$(echo "$(nats 'Once upon a') $(nats 'Once upon a time')" | awk '{ printf "%.3f", $1 - $2 }')
+check "classify: ln p is that of an independent softmax" \
+    [ "$(awk '/time/ { printf "%.3f", $4 }' "$T/out")" = "$expected" ]
+"$T/classify" "$MODEL" --labels " time, time there was" "Once upon a" >"$T/out"
+check "classify: the shorter one of two" [ "$(sed -n '/" time"/=' "$T/out")" = 1 ]
+"$T/classify" "$MODEL" --per-token --labels " time, time there was" "Once upon a" >"$T/again"
+check "classify: --per-token" differ out again
+check "classify: no labels" fails 2 "expected --labels" "$T/classify" "$MODEL" a
+check "classify: one label" fails 2 'at least 2, found 1: "a"' "$T/classify" "$MODEL" --labels a a
+check "classify: an empty label" fails 2 "number 2 is empty" "$T/classify" "$MODEL" --labels a,,b a
+check "classify: no such model" fails 1 "none: " "$T/classify" "$T/none" --labels a,b a
+check "classify: --help" runs "$T/classify" --help
+
+# ---- embed
+
+printf 'The cat sat.\n\nThe dog ran.\nThe cat sat.\n' >"$T/lines"
+check "embed: runs" runs "$T/embed" "$MODEL" "$T/lines"
+check "embed: a row for each line" [ "$(wc -l <"$T/out")" -eq 3 ]
+check "embed: equal lines: 1; and it is symmetric" awk '
+    NF != 6 { bad = 1 } { for (i = 1; i <= 3; i++) a[NR, i] = $i }
+    END { exit bad || a[1, 1] != 1 || a[2, 2] != 1 || a[1, 3] != 1 || a[3, 1] != 1 ||
+          a[1, 2] != a[2, 1] || a[1, 2] >= 1 || a[1, 2] < -1 }' "$T/out"
+cosine=$(awk 'NR == 1 { print $2 }' "$T/out")
+runs "$T/embed" --vectors "$MODEL" "$T/lines"
+check "embed: --vectors: their cosine" [ "$(awk '{ for (i = 1; i <= NF; i++) v[NR, i] = $i }
+    END { for (i = 1; i <= NF; i++) { ab += v[1, i] * v[2, i]; aa += v[1, i]^2; bb += v[2, i]^2 }
+          printf "%.3f", ab / sqrt(aa * bb) }' "$T/out")" = "$cosine" ]
+check "embed: --vectors: equal lines, equal vectors" \
+    [ "$(sed -n 1p "$T/out")" = "$(sed -n 3p "$T/out")" ]
+"$T/embed" --vectors "$MODEL" <"$T/lines" >"$T/again"
+check "embed: standard input" same out again
+check "embed: no lines" fails 1 "standard input: no lines" "$T/embed" "$MODEL"
+check "embed: a folder" fails 1 "$T: " "$T/embed" "$MODEL" "$T"
+check "embed: --help" runs "$T/embed" --help
+
+# ---- on a terminal: colours, Ctrl-C
+
+cat >"$T/terminal.py" <<'END'
+import os, pty, signal, sys
+model, where = sys.argv[1:]
+signal.alarm(120)
+def start(name, *args, **env):
+    pid, fd = pty.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.environ.pop("NO_COLOR", None)
+        os.environ["TERM"] = "xterm"
+        os.environ.update(env)
+        os.execv(where + "/" + name, [name] + list(args))
+    return pid, fd
+def until(fd, done, text=b""):
+    while not done(text):
+        try: more = os.read(fd, 4096)
+        except OSError: more = b""
+        if not more: return text + b"<end>"
+        text += more
+    return text
+def end(pid, fd):
+    text = until(fd, lambda t: False)
+    status = os.waitpid(pid, 0)[1]
+    return text, os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+def check(what, ok, seen=""):
+    print(what if ok else "FAILED: terminal: %s %r" % (what, seen))
+    if not ok: sys.exit(1)
+text, status = end(*start("complete", "--length", "3", model, "One"))
+check("bold on a terminal", b"\033[1m" in text and status == 0, text)
+text, status = end(*start("complete", "--length", "3", model, "One", NO_COLOR="1"))
+check("no colours with NO_COLOR", b"\033" not in text and status == 0, text)
+text, status = end(*start("complete", "--length", "3", model, "One", TERM="dumb"))
+check("no colours on a dumb terminal", b"\033" not in text and status == 0, text)
+endless = ["--temperature", "0", "--length", "2000000000"]
+pid, fd = start("complete", "--no-stop", *(endless + [model, "One"]))
+until(fd, lambda t: len(t) > 1000)
+os.write(fd, b"\003")
+text, status = end(pid, fd)
+check("Ctrl-C: complete ends with its summary", b"tokens in" in text and status == 130,
+      (text[-200:], status))
+pid, fd = start("chat", "--presence", "0", "--frequency", "0", *(endless + [model]), NO_COLOR="1")
+until(fd, lambda t: t.endswith(b"> "))
+os.write(fd, b"the cat\n")
+until(fd, lambda t: len(t) > 3000)
+os.write(fd, b"\003")
+text = until(fd, lambda t: t.endswith(b"\n> "))
+check("Ctrl-C: chat asks again", text.endswith(b"\n> "), text[-200:])
+os.write(fd, b"/help\n")
+text = until(fd, lambda t: t.endswith(b"\n> "))
+check("and goes on", b"/retry" in text, text)
+os.write(fd, b"\003")
+text, status = end(pid, fd)
+check("a second Ctrl-C ends it", status == -2, (text, status))
+END
+if command -v python3 >/dev/null && python3 -c 'import pty' 2>/dev/null; then
+    python3 "$T/terminal.py" "$MODEL" "$T" >"$T/out" 2>&1
+    check "on a terminal: $(tail -n 1 "$T/out")" [ "$(wc -l <"$T/out")" -eq 7 ]
+else
+    echo "skipped: no python3 with pty to be a terminal"
+fi
 
 # ---- the program of the README: examples/hello.c, in a folder that has the header and nothing else
 mkdir "$T/empty"
@@ -349,6 +615,18 @@ check "README: it compiles as it says" sh -c "cd '$T/empty' && $CC -O2 hello.c -
 "$T/empty/hello" "$MODEL" >"$T/again"
 "$T/hello" "$MODEL" >"$T/out"
 check "README: it writes what examples/hello.c writes" same out again
+
+# What it shows of the others is what they print: "    $ command", and what comes of it.
+grep '^    [$] ' README.md | sed 's/^    [$] //' >"$T/commands"
+while IFS= read -r command; do
+    printf '    $ %s\n' "$command"
+    printf '%s\n' "$command" | sed "s|build/|$T/|g; s|examples/story.rwkv|$MODEL|" >"$T/command"
+    sh "$T/command" 2>&1 </dev/null | sed 's/^/    /; s/ *$//'
+done <"$T/commands" >"$T/again"
+awk '/^    [$] / { on = 1 } on && !/^    / && NF { on = 0 } on && !/^$/' README.md >"$T/out"
+check "README: commands are shown" [ "$(wc -l <"$T/commands")" -gt 5 ]
+sed '/^$/d' "$T/again" >"$T/expected"
+check "README: what it shows is what they print" same expected out
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
