@@ -14,6 +14,7 @@ PTHREAD = $(call has,-pthread)
 
 EXAMPLES = $(patsubst examples/%.c,$B/%,$(wildcard examples/*.c))
 TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
+FUZZERS = $(patsubst tests/%.c,$B/%,$(wildcard tests/fuzz_*.c))
 SCRIPTS = tests/test_api.sh tests/test_examples.sh tests/test_convert.py
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo 'make bench    speed, beside the limits of this machine, measured in the same run'
 	@echo 'make check    what a contributor runs: lint, sanitizers, OpenMP, emulated machines'
 	@echo 'make examples build the programs of examples/ into $B/'
+	@echo 'make fuzz     look for inputs that break the tokenizer, SECONDS=60 for each target'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
@@ -41,11 +43,15 @@ $B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h)
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< -o $@ $(LDLIBS)
 
+$B/fuzz_%: tests/fuzz_%.c rwkv.h $(wildcard tests/*.h)
+	@mkdir -p $B
+	@$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
+
 $B/encode: tests/encode.c rwkv.h
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
 
-$B/bench: tests/bench.c rwkv.h $(wildcard tests/*.h)
+$B/bench $B/bench_text: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h)
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(OPENMP) $< -o $@ $(LDLIBS)
 
@@ -54,19 +60,38 @@ demo: $B/complete
 	@$B/complete --length 340 --temperature 0.6 --seed 58 examples/story.rwkv 'Once upon a time'
 
 test:
-	@$(MAKE) --no-print-directory -j2 $(TESTS)
-	@CC='$(CC)' sh tests/run.sh $(TESTS) $(SCRIPTS)
+	@$(MAKE) --no-print-directory -j2 $(TESTS) $(FUZZERS)
+	@CC='$(CC)' sh tests/run.sh $(TESTS) $(FUZZERS) $(SCRIPTS)
 
-bench: $B/bench
+bench: $B/bench bench_text
 	@$B/bench examples/story.rwkv
 	@$B/bench --type bf16 169M
 	@$B/bench --type f16 169M
 	@$B/bench --type f32 169M
 	@$B/bench --type bf16 430M
 
+# With the published vocabularies where they are, and beside the npm package if node has it
+REFERENCE = $(or $(RWKV_REFERENCE),../shared/reference)
+RUST = $B/oracle/node_modules/tokenizers
+bench_text: $B/bench_text
+	@if [ -d '$(REFERENCE)/tokenizers' ] && command -v python3 > /dev/null; then \
+		python3 tests/make_text_models.py '$(REFERENCE)/tokenizers' $B 2> $B/bench_text.log || \
+			{ cat $B/bench_text.log; exit 1; }; \
+		if command -v node > /dev/null && [ -d '$(RUST)' ]; then \
+			set -- --rust '$(RUST)' '$(REFERENCE)/tokenizers/20B_tokenizer.json'; \
+		else \
+			echo 'skipped: the Rust library (node, or npm install --prefix $B/oracle tokenizers)'; \
+		fi; \
+		$B/bench_text "$$@" $B/world.rwkv $B/20b.rwkv; \
+	else \
+		echo 'skipped: published vocabularies (no $(REFERENCE)/tokenizers; set RWKV_REFERENCE)'; \
+		$B/bench_text; \
+	fi
+
 # ---- what a contributor runs ---------------------------------------------------------------------
 
 check: lint asan openmp cross
+	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # the tests that run the model
 CORE = test_kernels test_types test_forward test_state test_fixtures test_reference test_parallel \
@@ -86,8 +111,28 @@ lint:
 
 SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 asan:
-	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g $(SANITIZE)' $(TESTS:$B/%=$B/asan/%)
-	@sh tests/run.sh $(TESTS:$B/%=$B/asan/%)
+	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g $(SANITIZE)' $(TESTS:$B/%=$B/asan/%) \
+		$(FUZZERS:$B/%=$B/asan/%)
+	@sh tests/run.sh $(TESTS:$B/%=$B/asan/%) $(FUZZERS:$B/%=$B/asan/%)
+
+# The corpus is the beginning and stays as it is; new inputs go to $B/fuzz, and findings to
+# $B/fuzz/NAME-*. To take up new inputs: fuzz_NAME -merge=1 tests/corpus/fuzz_NAME FOLDER
+SECONDS = 60
+FUZZ_FLAGS = -g -O2 -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+fuzz:
+	@$(call optional,clang); mkdir -p $B/fuzz; \
+	if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
+		clang -fsanitize=fuzzer,address -x c - -o $B/fuzz/none 2> /dev/null; then \
+		echo 'skipped: fuzz (clang has no libFuzzer here)'; exit 0; fi; \
+	for name in $(notdir $(FUZZERS)); do \
+		mkdir -p $B/fuzz/$$name.new && \
+		clang $(FUZZ_FLAGS) tests/$$name.c -o $B/fuzz/$$name $(LDLIBS) && \
+		$B/fuzz/$$name -max_total_time=$(SECONDS) -timeout=20 -max_len=2000 -verbosity=0 \
+			-print_final_stats=1 -artifact_prefix=$B/fuzz/$$name- $B/fuzz/$$name.new \
+			tests/corpus/$$name > $B/fuzz/$$name.log 2>&1 || \
+			{ tail -n 40 $B/fuzz/$$name.log; exit 1; }; \
+		echo "$$name: nothing found in $$(sed -n 's/.*executed_units: *//p' $B/fuzz/$$name.log) inputs"; \
+	done
 
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
@@ -117,4 +162,4 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench check lint asan openmp cross oracle clean
+.PHONY: help examples demo test bench bench_text check lint asan openmp cross fuzz oracle clean

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/fixtures: tiny models in the model file format and their exact logits.
+"""Makes tests/fixtures: tiny models in the model file format, their exact logits, and a
+small vocabulary of the 20B kind with texts and their exact tokens.
 
     python3 tests/make_fixtures.py [FOLDER]
 
@@ -11,16 +12,19 @@ evaluated from the equations of arXiv 2305.13048. For each NAME:
     NAME.tokens   little-endian int32
     NAME.logits   little-endian float64, n_vocab after each token
 
+and bpe.rwkv, bpe.tsv: see write_bpe.
+
 Running it again gives the same bytes.
 """
 import math
 import os
 import struct
 import sys
+import unicodedata
 import zlib
 
 F32, F16, BF16 = 1, 2, 3
-TOKENIZER_NONE, TOKENIZER_BYTES = 0, 1
+TOKENIZER_NONE, TOKENIZER_BYTES, TOKENIZER_20B = 0, 1, 3
 EPS = struct.unpack("<f", struct.pack("<f", 1e-5))[0]
 
 #        name          V   D   A   F  L  type  tokenizer       tokens
@@ -172,9 +176,10 @@ def bytes_vocabulary(V):
     return pad(head + b"".join(struct.pack("<3I", *c) for c in cells) + bytes(range(256)))
 
 
-def pack_model(shape, kind, tokenizer, weights):
+def pack_model(shape, kind, tokenizer, weights, vocabulary=b""):
     V, D, A, F, L = shape
-    vocabulary = bytes_vocabulary(V) if tokenizer else b""
+    if tokenizer == TOKENIZER_BYTES:
+        vocabulary = bytes_vocabulary(V)
     body = b"".join(
         pack_tensor(form, kind, weights[name]) for name, form, _, _ in tensors(*shape)
     ) + vocabulary
@@ -249,6 +254,374 @@ def evaluate(weights, L, token, state):
     return times(weights["head.weight"], x)
 
 
+# ---- a small vocabulary of the 20B kind -------------------------------------
+#
+# As the published one is: two special tokens, 243 tokens of one byte, merges, and
+# added tokens of 2 to 24 spaces. Characters are those of Unicode 3.2, so that any
+# Python makes the same tables, and few of them.
+
+RUNS = 24
+NAMES = ("<|endoftext|>", "<|padding|>")
+CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
+WHITE_SPACE = {*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029,
+               0x202F, 0x205F, 0x3000}
+CHARACTERS = [(0, 0x30FF), (0x4E00, 0x4FFF), (0xAC00, 0xD7A3), (0xF900, 0xF97F),
+              (0xFB1D, 0xFB4E), (0xFE20, 0xFE23), (0xFF21, 0xFF5A), (0x10400, 0x10425),
+              (0x1D157, 0x1D172)]
+UCD = unicodedata.ucd_3_2_0
+OTHER, LETTER, NUMBER, SPACE = range(4)
+
+LEARNED_FROM = """
+The quick brown fox jumps over the lazy dog, and then the other dogs don't. We're there; they've
+seen it, she'll see, I'd think I'm in the right: it's that thing there that they thought of then.
+Once upon a time there was a little girl who lived in the house with her mother and father.
+Der schnelle braune Fuchs springt über den faulen Hund, und die größere Straße führt über Köln.
+L'été, le garçon a mangé une crêpe à la crème; où êtes-vous allés, Noël, Zoë? Ça va très bien.
+El niño comió piñas mañana. Não é possível: a ação, o coração, as mães. Žluťoučký kůň pěl ódy.
+Tiếng Việt có dấu: trường đại học, nước, người, được, những, phở.
+Быстрая коричневая лиса прыгает через ленивую собаку, и это было хорошо; что это такое, и что?
+Η γρήγορη καφέ αλεπού πηδάει πάνω από το σκυλί, και το άλλο. שלום עולם, של שלום. مرحبا بالعالم
+नमस्ते दुनिया, यह एक परीक्षा है। これはペンです。ここはどこですか、がぎぐ。 한국어 한글 가나다 각간갈 한국의
+for (int i = 0; i < 10; i++) { if (x[i] == 0) return -1; } // -------- ==== ---- ____ 1000 2023 1234
+\tint main(void)\n\t{\n\t\treturn 0;\n\t}\r\n\r\n\r\n\n\n\n\t\t\t\t    aaaa aaaaaaaa aaaaaa haha hahaha
+"""
+
+
+def character_class(c):
+    if c in WHITE_SPACE:
+        return SPACE
+    return {"L": LETTER, "N": NUMBER}.get(UCD.category(chr(c))[0], OTHER)
+
+
+def is_known(c):
+    """Whether the tables of the fixture have this character."""
+    return (any(first <= c <= last for first, last in CHARACTERS)
+            and UCD.category(chr(c)) not in ("Cn", "Cs"))
+
+
+def split_words(text):
+    """The pattern of GPT-2, from left to right. Bad bytes are surrogates: class other."""
+    kinds = [character_class(ord(c)) for c in text]
+    at = 0
+    while at < len(text):
+        end = at + 1
+        found = [c for c in CONTRACTIONS if text.startswith(c, at)]
+        if found:
+            end = at + len(found[0])
+        elif kinds[at] == SPACE and not (text[at] == " " and end < len(text)
+                                         and kinds[end] != SPACE):
+            while end < len(text) and kinds[end] == SPACE:
+                end += 1
+            if end < len(text) and end > at + 1:
+                end -= 1
+        else:
+            if text[at] == " ":
+                end += 1
+            while end < len(text) and kinds[end] == kinds[end - 1]:
+                end += 1
+        yield text[at:end]
+        at = end
+
+
+def merge_pair(tokens, left, right, merged):
+    out = []
+    for token in tokens:
+        if out and out[-1] == left and token == right:
+            out[-1] = merged
+        else:
+            out.append(token)
+    return out
+
+
+class BytePairs:
+    def __init__(self, n_merges):
+        """Learn from LEARNED_FROM: the commonest pair, again and again."""
+        shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        self.order = shown + [b for b in range(256) if b not in shown]
+        self.order = [b for b in self.order if b not in (0xC0, 0xC1) and b < 0xF5]
+        self.text = {len(NAMES) + i: bytes([b]) for i, b in enumerate(self.order)}
+        self.byte = {t[0]: i for i, t in self.text.items()}
+        self.merges = {}
+        words = {}
+        for word in split_words(unicodedata.normalize("NFC", LEARNED_FROM)):
+            words[word] = words.get(word, 0) + 1
+        words = [([self.byte[b] for b in word.encode()], n) for word, n in words.items()]
+        for _ in range(n_merges):
+            counts = {}
+            for tokens, n in words:
+                for pair in zip(tokens, tokens[1:]):
+                    counts[pair] = counts.get(pair, 0) + n
+            texts = set(self.text.values())
+            pairs = [(-n, pair) for pair, n in counts.items()
+                     if self.text[pair[0]] + self.text[pair[1]] not in texts]
+            left, right = min(pairs)[1]
+            merged = len(NAMES) + len(self.text)
+            self.text[merged] = self.text[left] + self.text[right]
+            self.merges[left, right] = merged
+            words = [(merge_pair(tokens, left, right, merged), n) for tokens, n in words]
+        self.first_run = len(NAMES) + len(self.text)
+        self.n = self.first_run + RUNS - 1
+        for i in range(2, RUNS + 1):
+            self.text[self.first_run + i - 2] = b" " * i
+
+    def run(self, n):
+        return self.first_run + n - 2 if n > 1 else 0xFFFFFFFF
+
+    def merge(self, data):
+        """The tokens of a word: the lowest merge everywhere, from left to right, and again."""
+        tokens = [self.byte[b] for b in data]
+        while True:
+            found = [(self.merges[p], p) for p in zip(tokens, tokens[1:]) if p in self.merges]
+            if not found:
+                return tokens
+            merged, (left, right) = min(found)
+            tokens = merge_pair(tokens, left, right, merged)
+
+    def encode_piece(self, data):
+        """Text without special tokens. A bad byte B is U+DC00 + B on the way: it is in no
+        table, and not normalized."""
+        text = unicodedata.normalize("NFC", data.decode("utf-8", "surrogateescape"))
+        tokens = []
+        while text:
+            at = text.find("  ")
+            words = text if at < 0 else text[:at]
+            for word in split_words(words):
+                tokens += self.merge(word.encode("utf-8", "surrogateescape"))
+            text = text[len(words):]
+            n = min(RUNS, len(text) - len(text.lstrip(" ")))
+            if n:
+                tokens.append(self.run(n))
+            text = text[n:]
+        return tokens
+
+    def encode(self, data, special):
+        tokens = []
+        while data:
+            found = [(data.find(name.encode()), -len(name), i) for i, name in enumerate(NAMES)]
+            found = sorted(f for f in found if f[0] >= 0) if special else []
+            at = found[0][0] if found else len(data)
+            tokens += self.encode_piece(data[:at])
+            if found:
+                tokens.append(found[0][2])
+            data = data[at - found[0][1] if found else len(data):]
+        return tokens
+
+
+def trie(tokens):
+    """Cells {base, parent, token + 1} of a double array; first fit."""
+    none = 0xFFFFFFFF
+    root = {}
+    for i, text in sorted(tokens.items()):
+        node = root
+        for b in text:
+            node = node.setdefault(b, {})
+        node[-1] = i
+    cells = [[none, none, 0]]
+    waiting = [(0, root)]
+    for at, node in waiting:  # grows on the way
+        children = sorted(b for b in node if b >= 0)
+        cells[at][2] = node.get(-1, -1) + 1
+        base = 1
+        while any(base + b < len(cells) and cells[base + b][1] != none for b in children):
+            base += 1
+        cells[at][0] = base if children else none
+        for b in children:
+            while len(cells) <= base + b:
+                cells.append([0, none, 0])
+            cells[base + b] = [none, at, 0]
+            waiting.append((base + b, node[b]))
+    return cells
+
+
+def unicode_words():
+    """Blocks and properties of characters, their decompositions and compositions; and how
+    many there are of each."""
+    known = [c for first, last in CHARACTERS for c in range(first, last + 1) if is_known(c)]
+    syllables = range(0xAC00, 0xD7A4)
+    decomposed, sequence, composed = [], [], []
+    seconds = {*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)}
+    for c in known:
+        parts = UCD.decomposition(chr(c)).split()
+        if c in syllables or not parts or parts[0].startswith("<"):
+            continue
+        full = [ord(x) for x in unicodedata.normalize("NFD", chr(c))]
+        decomposed += [c, len(sequence) * 8 + len(full)]
+        sequence += full
+        if len(parts) == 2 and unicodedata.normalize("NFC", chr(c)) == chr(c):
+            composed.append((int(parts[0], 16), int(parts[1], 16), c))
+            seconds.add(int(parts[1], 16))
+    properties = {}
+    for c in known:
+        properties[c] = (character_class(c) | UCD.combining(chr(c)) << 2
+                         | (c in decomposed[::2]) << 10 | (c in seconds) << 11
+                         | (unicodedata.normalize("NFC", chr(c)) != chr(c)) << 12)
+    blocks, numbers, contents = {}, [], b""
+    for first in range(0, 0x110000, 128):
+        block = struct.pack("<128H", *(properties.get(c, 0) for c in range(first, first + 128)))
+        if block not in blocks:
+            blocks[block] = len(blocks)
+            contents += block
+        numbers.append(blocks[block])
+    tables = struct.pack("<8704H", *numbers) + contents + struct.pack(
+        "<%dI" % (len(decomposed) + len(sequence) + 3 * len(composed)), *decomposed, *sequence,
+        *(x for triple in sorted(composed) for x in triple))
+    return tables, (len(blocks), len(decomposed) // 2, len(sequence), len(composed))
+
+
+def bpe_vocabulary(pairs):
+    texts, offsets = b"", [0]
+    for i in range(pairs.n):
+        texts += pairs.text.get(i, b"")
+        offsets.append(len(texts))
+    special = []
+    for i, name in sorted(enumerate(NAMES), key=lambda s: (-len(s[1]), s[0])):
+        special += [i, len(texts), len(name)]
+        texts += name.encode()
+    cells = trie({i: t for i, t in pairs.text.items()
+                  if i < pairs.first_run and pairs.merge(t) == [i]})
+    first, merges = [0], []
+    for i in range(pairs.n):
+        for (left, right), merged in sorted(pairs.merges.items()):
+            merges += [right, merged] if left == i else []
+        first.append(len(merges) // 2)
+    tables, counts = unicode_words()
+    numbers = [RUNS, len(NAMES), *counts, 0, 0] + [pairs.run(n) for n in range(1, RUNS + 1)]
+    numbers += special
+    head = [len(cells), len(texts), len(pairs.merges), len(numbers) + len(tables) // 4]
+    head += offsets + [x for cell in cells for x in cell] + first + merges + numbers
+    return pad(struct.pack("<%dI" % len(head), *head) + tables + texts)
+
+
+def bpe_texts(pairs, random):
+    """What is tested, one text at a time."""
+    def draw(items, n):
+        return "".join(items[random.bits() % len(items)] for _ in range(n))
+
+    def characters(*numbers):
+        return "".join(chr(c) for c in numbers)
+
+    yield from ("", " ", "  ", "a", " a", "a ", "  a", "a  ", "a  b", "\n", " \n", "\n ", " \n a",
+                "\0", "a\0b", "\t\t\t", "a\r\nb\r\n\r\n", "a \r\n\tb", "\u3000\u3000a\u00A0 b")
+    yield from LEARNED_FROM.strip().split("\n")
+    yield LEARNED_FROM
+    yield from (" " * n for n in range(1, 51))
+    yield from ("x" + " " * n + "y" for n in range(1, 51, 7))
+    yield from (" " * n + "\n" + " " * n for n in range(1, 5))
+    for c in CONTRACTIONS + ("'S", "'x", "'r", "'l", "'v", "'", "''s", "'sm", "\u2019s", "'\u017F"):
+        yield from (c, " " + c, "I" + c, "I" + c + "n", "1" + c + "!", "  " + c + " ", "'" + c)
+    yield from ("'then", "'The", "'seen", "'Street", "'return", "'Der", "'mother", "'Ll", "'RE")
+    # normalization
+    marks = characters(0x301, 0x323, 0x327, 0x345, 0x334, 0x302, 0x5B0, 0x64B, 0x93C)
+    yield from ("a" + m + n for m in marks for n in marks)
+    yield from (m + "a" + m for m in marks)
+    yield from ("  " + marks, " " + marks, marks + "  ", "a " + marks[0], "\n" + marks[1], marks)
+    yield from ("e\u0323\u0302 e\u0302\u0323 o\u031B\u0323 a\u0300\u0300 u\u0308\u0304\u0301",
+                "\u1E9B\u0323 \u01D5\u0327 \u212B \u2126 \u00C5\u0323 \u0344 \u0340\u0341",
+                "\u0958\u0915\u093C \u2ADC \uFB1D\u05D9\u05B4 \uFB4E \u0374\u037E\u1FEF\u2000")
+    yield characters(0x1100, 0x1161, 0x11A8, 0x20, 0x1100, 0x1161, 0x11A7, 0xAC00, 0x11A8, 0xAC01,
+                     0x11A8, 0x1112, 0x1175, 0x11C2, 0x1113, 0x1161, 0x1100, 0x1176, 0x1100, 0x301,
+                     0x1161, 0xAC00, 0x301, 0x11A8, 0x1161, 0x11A8, 0xD7A3, 0x1100, 0x1161, 0x11C3)
+    yield characters(0x1D15E, 0x1D157, 0x1D165, 0x1D15F, 0x1D16D, 0x301, 0x1D165, 0xF900, 0x10400)
+    yield characters(0x9C7, 0x9BE, 0x9C7, 0x301, 0x9BE, 0xDD9, 0xDCF, 0xDCA, 0x1025, 0x102E, 0x304B,
+                     0x3099, 0x3046, 0x3099, 0x3099)
+    classes = [c for c in range(0x300, 0x600) if is_known(c) and UCD.combining(chr(c))]
+    yield "a" + characters(*(classes[i * 7 % len(classes)] for i in range(2000)))
+    yield "  " + characters(*(c for i in range(400) for c in (0x315, 0x316, 0x31B, 0x301, 0x345)))
+    known = [chr(c) for c in range(0x3100) if is_known(c)]
+    changing = [c for c in known if unicodedata.normalize("NFD", c) != c]
+    some = [c for i, c in enumerate(known)
+            if ord(c) < 256 or i % 8 == 0 or UCD.combining(c) or c in changing]
+    for i in range(0, len(some), 200):
+        yield "".join(some[i:i + 200])
+    for i in range(0, len(changing), 200):
+        yield unicodedata.normalize("NFD", "".join(changing[i:i + 200]))
+    yield draw("a\u0301\u0323\u0327\u1100\u1161\u11A8\u0308o '", 2000)
+    # long words
+    yield from ("a" * 20000, "ha" * 3000, "-" * 10001, "\n" * 5000, "\t" * 4097, " " * 4099,
+                "\u0915\u093C" * 2000, "the" * 2731, "aaa" * 1365 + "b" * 2, "\u00E9" * 10000)
+    yield from (draw("thaein", n) for n in (2048, 2049, 6000))
+    yield draw("\u0434\u0435\u043E\u0441\u0442", 1100)
+    yield draw("-=_/", 3000)
+    # special tokens
+    yield from (NAMES[0], "a" + NAMES[0] + "b", NAMES[0] * 3, NAMES[1] + " " + NAMES[0],
+                "<|endoftext|", "<<|endoftext|>>", " " + NAMES[1] + "  " + NAMES[1] + "  ",
+                "e" + NAMES[0] + "\u0301", "it" + NAMES[0] + "'s", "\n" + NAMES[1] + "\n")
+    for _ in range(60):
+        yield draw(["the", " ", "  ", "\n", "'s", "'", "\u00E9", "e\u0301", "12", "!", "\u3042",
+                    "\u0323", "\uAC00", "\u11A8", "\t", " a", "\u05D0", "\r\n", NAMES[0]],
+                   1 + random.bits() % 40)
+
+
+def bpe_bytes():
+    """Texts that are not UTF-8."""
+    bad = [0x80, 0xBF, *range(0xC2, 0xF5)]
+    yield from (bytes([b]) for b in bad)
+    for b in (b"\x80", b"\xE0", b"\xF4", b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"\xE0\x80\x80"):
+        yield from (b"e" + b + b"\xCC\x81 a", b"\xE1\x84\x80" + b + b"\xE1\x85\xA1",
+                    b" " + b + b"!", b"  " + b, b"'" + b + b"s", b + b"\xCC\x81")
+    for whole in ("\u00E9", "\u20AC", "\U0001D15E"):
+        data = whole.encode()
+        yield from (data[:n] for n in range(1, len(data)))
+        yield from (data[:n] + b"a" + data for n in range(1, len(data)))
+        yield from (data[:n] + data[:n] for n in range(1, len(data)))
+    yield b"\x80" * 5000
+
+
+def compressed(items):
+    """Items in words; equal neighbours once, with *COUNT."""
+    out = []
+    for item in items:
+        if out and out[-1][0] == item:
+            out[-1][1] += 1
+        else:
+            out.append([item, 1])
+    return " ".join(i if n == 1 else "%s*%d" % (i, n) for i, n in out)
+
+
+def compressed_hex(data):
+    """Hex; a long text with a short period as HEX*COUNT and the rest."""
+    for period in range(1, 10):
+        n = len(data) // period
+        if len(data) > 200 and data[:period] * n == data[:period * n]:
+            rest = data[period * n:].hex()
+            return "%s*%d" % (data[:period].hex(), n) + (" " + rest if rest else "")
+    return data.hex()
+
+
+def shown_tokens(tokens):
+    """Tokens in words; of many only their count and FNV-1a of them as little-endian u32."""
+    if len(tokens) <= 200:
+        return compressed(map(str, tokens))
+    value = 0xCBF29CE484222325
+    for b in struct.pack("<%dI" % len(tokens), *tokens):
+        value = (value ^ b) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return "=%d %016x" % (len(tokens), value)
+
+
+def bpe_lines(pairs, random):
+    texts = [text.encode() for text in bpe_texts(pairs, random)] + list(bpe_bytes())
+    for text in dict.fromkeys(texts):
+        plain, special = pairs.encode(text, False), pairs.encode(text, True)
+        line = compressed_hex(text) + "\t" + shown_tokens(plain)
+        if special != plain:
+            line += "\t" + shown_tokens(special)
+        yield line + "\n"
+
+
+def write_bpe(folder):
+    """bpe.rwkv, and bpe.tsv: text in hex, a tab, its tokens; and if special tokens are found
+    in it, a tab and the tokens with them. XX*N stands for N times XX; =N HASH: shown_tokens."""
+    pairs = BytePairs(260)
+    random = Random(2000)
+    shape = (pairs.n, 2, 2, 2, 1)
+    weights = make_weights(shape, BF16, False, random)
+    path = os.path.join(folder, "bpe")
+    model = pack_model(shape, BF16, TOKENIZER_20B, weights, bpe_vocabulary(pairs))
+    lines = "".join(bpe_lines(pairs, random))
+    print("%-14s %d tokens, %d texts" % ("bpe", pairs.n, lines.count("\n")))
+    return write(path + ".rwkv", model) + write(path + ".tsv", lines.encode())
+
+
 def write(path, data):
     with open(path, "wb") as file:
         file.write(data)
@@ -276,6 +649,7 @@ def main():
         mean = sum(logits) / len(logits)
         deviation = math.sqrt(sum((x - mean) ** 2 for x in logits) / len(logits))
         print("%-14s %2d tokens, logits of standard deviation %.2f" % (name, n, deviation))
+    total += write_bpe(folder)
     print("%d bytes in %s" % (total, os.path.relpath(folder)))
 
 

@@ -17,7 +17,7 @@
 #include "ref.h"
 #include "test.h"
 
-enum { TOKENIZER_NONE = 0, TOKENIZER_BYTES, TOKENIZER_WORLD };
+enum { TOKENIZER_NONE = 0, TOKENIZER_BYTES, TOKENIZER_WORLD, TOKENIZER_20B };
 
 typedef enum model_style {
     PLAIN = 0,
@@ -613,6 +613,21 @@ static inline model_image model_image_with(const shape *s, const vocabulary *v)
     m.data = o.memory = aligned_bytes(m.size, &m.memory);
     write_body(&o, s, v);
     header_write(m.data, s, v ? vocabulary_bytes(v) : 0, o.crc);
+    return m;
+}
+
+/* The same with any bytes as its vocabulary section.                         */
+static inline model_image model_image_section(const shape *s, const uint8_t *section, size_t bytes)
+{
+    model_image m;
+    sink o = {NULL, NULL, HEADER_BYTES, 0, 0};
+    memset(&m, 0, sizeof m);
+    m.s = *s;
+    m.size = HEADER_BYTES + (size_t)shape_tensor_bytes(s) + bytes;
+    m.data = o.memory = aligned_bytes(m.size, &m.memory);
+    write_body(&o, s, NULL);
+    sink_put(&o, section, bytes);
+    header_write(m.data, s, bytes, o.crc);
     return m;
 }
 

@@ -3,8 +3,9 @@
 #
 #     tests/run.sh PROGRAM... [SCRIPT.sh...] [SCRIPT.py...]
 #
-# Run from the repository root. RUN is put before every program (an emulator, valgrind). The last
-# line is "N passed, M failed"; the exit status is 1 if M > 0.
+# Run from the repository root. RUN is put before every program (an emulator, valgrind). A
+# program fuzz_NAME is given the files of tests/corpus/fuzz_NAME. The last line is "N passed, M failed";
+# the exit status is 1 if M > 0.
 set -u
 RUN=${RUN:-}
 work=$(mktemp -d) || exit 1
@@ -22,6 +23,8 @@ else
         python3 tools/convert_pth.py "$file" "$work/$(basename "$file" .pth).rwkv" --type f32 2> "$work/log" ||
             { cat "$work/log"; failed=$((failed + 1)); }
     done
+    python3 tests/make_text_models.py "$reference/tokenizers" "$work" 2> "$work/log" ||
+        { cat "$work/log"; failed=$((failed + 1)); }
     RWKV_TEST_MODELS=$work
     export RWKV_TEST_MODELS
 fi
@@ -35,6 +38,7 @@ for test in "$@"; do
             continue
         fi
         python3 "$test" > "$work/out" 2>&1 ;;
+    */fuzz_*) $RUN "$test" tests/corpus/"$(basename "$test")"/* > "$work/out" 2>&1 ;;
     *) $RUN "$test" > "$work/out" 2>&1 ;;
     esac
     status=$?

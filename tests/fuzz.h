@@ -1,0 +1,45 @@
+/* fuzz.h: what every fuzz target is but for its function.
+ *
+ *     fuzz_NAME FILE...       run these inputs; the last line is "N passed, 0 failed"
+ *
+ * With FUZZ_LIBFUZZER libFuzzer brings the main function (`make fuzz`). A finding
+ * aborts.                                                                    */
+#ifndef FUZZ_H_INCLUDED
+#define FUZZ_H_INCLUDED
+
+#include "model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define FUZZ_CHECK(condition) \
+    do { \
+        if (!(condition)) { \
+            printf("%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+            fflush(stdout); \
+            abort(); \
+        } \
+    } while (0)
+
+#ifndef FUZZ_LIBFUZZER
+int main(int argc, char **argv)
+{
+    int i;
+    for (i = 1; i < argc; i++) {
+        size_t size;
+        void *memory;
+        uint8_t *data = read_file(argv[i], &size, &memory);
+        if (!data) {
+            printf("no file %s\n", argv[i]);
+            return 1;
+        }
+        printf("%s\n", argv[i]);
+        fflush(stdout);
+        LLVMFuzzerTestOneInput(data, size);
+        free(memory);
+    }
+    printf("%d passed, 0 failed\n", argc - 1);
+    return 0;
+}
+#endif
+
+#endif /* FUZZ_H_INCLUDED */
