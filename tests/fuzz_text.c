@@ -2,7 +2,8 @@
  *
  * The first byte of an input: bits 0-1 choose the vocabulary (bytes, World-like,
  * 20B-like twice), 2-4 how often the text is repeated (1, 2, 4 ... 128), so that
- * words become longer than a window, 5 asks for special tokens. The rest is the text.
+ * words become longer than a window, 5 asks for special tokens. The rest is the text,
+ * which also goes through rwkv_utf8_push, whole and in pieces.
  * Run from the repository root.                                              */
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
@@ -79,6 +80,37 @@ static void check(const rwkv_model *model, const ref_text *ref, const uint8_t *t
     free(expected);
 }
 
+/* Whole characters come out, the same ones however the text is cut.          */
+static void check_stream(const uint8_t *text, size_t length)
+{
+    const int room = 3 * ((int)length + 3);
+    char *once = (char *)test_alloc((size_t)room);
+    uint32_t *points = (uint32_t *)test_alloc((size_t)room * sizeof *points);
+    rwkv_utf8 stream = {{0, 0, 0}, 0};
+    int n, m = 0, size;
+    size_t at, step;
+    n = rwkv_utf8_push(&stream, (const char *)text, (int)length, once, room);
+    FUZZ_CHECK(n >= 0 && stream.n_tail <= 3);
+    n += rwkv_utf8_push(&stream, NULL, 0, once + n, room - n);
+    FUZZ_CHECK(stream.n_tail == 0 && n <= room);
+    for (at = 0; at < length; at += step) {
+        char out[3 * (7 + 3)];
+        step = 1 + text[at] % 7u;
+        if (step > length - at) step = length - at;
+        size = rwkv_utf8_push(&stream, (const char *)text + at, (int)step, out, (int)sizeof out);
+        FUZZ_CHECK(size >= 0 && m + size <= n && memcmp(once + m, out, (size_t)size) == 0);
+        m += size;
+    }
+    FUZZ_CHECK(m + rwkv_utf8_push(&stream, NULL, 0, once + m, room - m) == n);
+    for (at = 0, size = (int)ref_decode((uint8_t *)once, (size_t)n, points); size-- > 0; at++)
+        FUZZ_CHECK(points[at] < REF_BAD_BYTE);
+    for (at = 0, size = (int)ref_decode(text, length, points); size-- > 0; at++)
+        if (points[at] >= REF_BAD_BYTE) break;
+    if (size < 0) FUZZ_CHECK(n == (int)length && memcmp(once, text, length) == 0);
+    free(points);
+    free(once);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     size_t times, length, i;
@@ -93,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (times > 1 && times * length > LONGEST) times /= 2;
     text = (uint8_t *)test_alloc(length * times); /* nothing after it */
     for (i = 0; i < times; i++) memcpy(text + i * length, data + 1, length);
+    check_stream(text, length * times);
     check(vocabularies[which].model, &vocabularies[which].ref, text, length * times,
           data[0] >> 5 & 1);
     free(text);
