@@ -57,7 +57,7 @@ $B/bench $B/bench_text: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h)
 
 demo: $B/complete
 	@echo
-	@$B/complete --length 340 --temperature 0.6 --seed 58 examples/story.rwkv 'Once upon a time'
+	@$B/complete --length 340 --temperature 0.6 --seed 95 examples/story.rwkv 'Once upon a time'
 
 test:
 	@$(MAKE) --no-print-directory -j2 $(TESTS) $(FUZZERS)

@@ -4314,7 +4314,7 @@ static rwkv_result rwkv__tokenize_words(rwkv__words *w, const unsigned char *tex
     do {
         int i;
         w->run = RWKV__NONE;
-        w->ahead[2].kind = RWKV__OTHER;
+        memset(w->ahead, 0, sizeof w->ahead);
         for (i = 0; i < 3; i++)
             rwkv__advance(w);
         while (result == RWKV_OK && w->ahead[0].kind != RWKV__END)
