@@ -97,7 +97,7 @@
  *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
  *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
  *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, rwkv_sample
- *   6, anything else less than 4.
+ *   6, anything else less than 4 (compiled with optimization).
  *   Failure leaves nothing behind and changes nothing.
  *
  * THREADS
@@ -187,7 +187,8 @@
  *          0, 0
  *     u32  run[n_runs]      token of i + 1 spaces, or 2^32 - 1
  *     u32  special[n_specials][3]  {token, begin, length}: of its name in bytes[],
- *                           after the tokens' texts; longest first
+ *                           after the tokens' texts; the first that fits is taken,
+ *                           so the longest come first
  *     u16  block[8704]      where the properties of 128 code points each are
  *     u16  property[n_blocks][128]  bits 0-1: 0 other, 1 letter, 2 number, 3 white
  *                           space; 2-9: canonical combining class; 10: can be
@@ -197,7 +198,8 @@
  *                           point: fully decomposed it is sequence[begin] on
  *     u32  sequence[n_sequence]  code points
  *     u32  composed[n_composed][3]  {first, second, both}, by first and second;
- *                           Hangul is in none of these three
+ *                           Hangul is in none of these three. What is out of
+ *                           order in any of these tables is not found.
  *     u8   bytes[n_bytes]
  */
 #ifndef RWKV__PASS
@@ -459,7 +461,8 @@ RWKV_API const float *rwkv_hidden(const rwkv_state *state);
  * `tokens`, at most `capacity`, and return how many there are in all: NULL, 0
  * asks for the count. It is never more than `length`; with 20B, which
  * normalizes text to NFC, than 3 * length (but for text written to show it, not
- * more than `length` there either). Special tokens in the text are just text.
+ * more than `length` there either). If it is more than `capacity`, the rest was
+ * not written. Special tokens in the text are just text.
  *
  * Any bytes will do. 20B takes a byte that is no part of a UTF-8 character as a
  * symbol of its own, but has no token for the bytes C0, C1 and F5 to FF.
@@ -1851,6 +1854,7 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
 #define RWKV__MAX_WIDTH      (1u << 20)
 #define RWKV__MAX_LAYERS     4096u
 #define RWKV__MAX_TOKEN      1024u /* bytes; the longest of World has 128         */
+#define RWKV__MAX_SPECIALS   256u  /* and runs of spaces: each is tried anywhere   */
 #define RWKV__BLOCKS         8704u /* of 128 code points each: all of Unicode     */
 
 /* The tensors, in the order of the file, which is the order of evaluation.   */
@@ -2342,14 +2346,21 @@ static rwkv_result rwkv__check_spans(const rwkv_model *m, const char *what, cons
     return RWKV_OK;
 }
 
-/* The words of a 20B vocabulary that describe text: point at them.           */
+/* Bytes of a code point.                                                     */
+static uint64_t rwkv__utf8_size(uint32_t c)
+{
+    return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+}
+
+/* The words of a 20B vocabulary that describe text: point at them. Normalization
+ * must not make more than three bytes of one, which bounds the tokens.       */
 static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n_words,
                                    rwkv_error *error)
 {
     rwkv__vocabulary *v = &m->vocabulary;
     const uint64_t    offset = (uint64_t)((const unsigned char *)at - m->data);
     const uint64_t    V = m->file.n_vocab;
-    uint64_t          needs = 8, i;
+    uint64_t          needs = 8, bytes, i, k;
     rwkv_result       result;
     if (n_words >= 8) {
         v->n_runs = at[0];
@@ -2366,6 +2377,11 @@ static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n
         return rwkv__fail(error, RWKV_ERR_FORMAT, offset,
                           "vocabulary: has %u words about text, its counts make %u", n_words,
                           needs);
+    if (v->n_runs > RWKV__MAX_SPECIALS || v->n_specials > RWKV__MAX_SPECIALS)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, offset,
+                          "vocabulary: %u runs of spaces and %u special tokens, at most %u",
+                          (uint64_t)v->n_runs, (uint64_t)v->n_specials,
+                          (uint64_t)RWKV__MAX_SPECIALS);
     v->run = at + 8;
     v->special = v->run + v->n_runs;
     v->block = v->special + 3 * (size_t)v->n_specials;
@@ -2403,6 +2419,21 @@ static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n
                               (uint64_t)((const unsigned char *)v->decomposed - m->data) + 8 * i,
                               "vocabulary: decomposition %u is %u to %u, there are %u", i, begin,
                               begin + length, (uint64_t)v->n_sequence);
+        for (bytes = k = 0; k < length; k++)
+            bytes += rwkv__utf8_size(v->sequence[begin + k]);
+        if (bytes > 3 * rwkv__utf8_size(v->decomposed[2 * i]))
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)v->decomposed - m->data) + 8 * i,
+                              "vocabulary: decomposition %u makes %u bytes of %u, at most 3 of 1",
+                              i, bytes, rwkv__utf8_size(v->decomposed[2 * i]));
+    }
+    for (i = 0; i < v->n_composed; i++) {
+        const uint32_t *c = v->composed + 3 * i;
+        if (rwkv__utf8_size(c[2]) > rwkv__utf8_size(c[0]) + rwkv__utf8_size(c[1]))
+            return rwkv__fail(error, RWKV_ERR_FORMAT,
+                              (uint64_t)((const unsigned char *)c - m->data),
+                              "vocabulary: composition %u makes %u bytes of %u", i,
+                              rwkv__utf8_size(c[2]), rwkv__utf8_size(c[0]) + rwkv__utf8_size(c[1]));
     }
     return RWKV_OK;
 }
@@ -3829,7 +3860,7 @@ RWKV__INLINE uint32_t rwkv__decode(const unsigned char *p, const unsigned char *
 /* The bytes of a character; returns how many.                                */
 static size_t rwkv__encode(uint32_t c, unsigned char *p)
 {
-    const size_t n = c < 0x80 || c >= RWKV__BAD_BYTE ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    const size_t n = c >= RWKV__BAD_BYTE ? 1 : (size_t)rwkv__utf8_size(c);
     size_t       i;
     if (n == 1) {
         p[0] = (unsigned char)(c < 0x80 ? c : c - RWKV__BAD_BYTE);

@@ -120,8 +120,7 @@ int main(int argc, char **argv)
     parse_options(argc, argv, options, &model, 1);
     if (help) return printf(usage, c.length, SAMPLER_DEFAULTS(c.sampler)), 0;
     c.model = open_model(model, NULL);
-    c.state = new_state(c.model);
-    c.asked = new_state(c.model);
+    c.state = new_state(c.model), c.asked = new_state(c.model);
     c.is_20b = rwkv_model_info(c.model).tokenizer == RWKV_TOKENIZER_20B;
     c.sampler.counts = (float *)grab((size_t)rwkv_model_info(c.model).n_vocab, sizeof(float));
     if (!c.user) c.user = c.is_20b ? "Bob" : "User";
@@ -133,9 +132,10 @@ int main(int argc, char **argv)
     while (!c.out.error && ask(&c.out, "> ", &line) && strcmp(line.bytes, "/quit") != 0) {
         catch_interrupt();
         if (line.bytes[0] == '/' && line.bytes[1] != '/') obey(&c, line.bytes);
-        else if (strspn(line.bytes, " \t\r\n") < line.size) { read_turn(&c, &line); answer(&c); }
+        else if (strspn(line.bytes, " \t\r\n") < line.size &&
+                 count_tokens(c.model, line.bytes, line.size) >= 0) { /* or it says why */
+            read_turn(&c, &line); answer(&c); }
         if (session) ok = save_session(c.state, &c.sampler, session);
-        release_interrupt();
     }
     if (session) ok = save_session(c.state, &c.sampler, session);
     if (c.out.error && ok) writer_quit(&c.out);

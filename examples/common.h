@@ -397,15 +397,29 @@ static inline int end_of_text(const rwkv_model *model)
     return rwkv_token_bytes(model, 0, &length) && length > 0 ? -1 : 0;
 }
 
+/* How many tokens a text has; negative, and why is said, if it cannot be read. */
+static inline int count_tokens(const rwkv_model *model, const char *text, size_t size)
+{
+    int    n = size > INT_MAX / 2 ? -RWKV_ERR_ARGUMENT : rwkv_tokenize(model, text, size, NULL, 0);
+    size_t i = 0;
+    if (n == -RWKV_ERR_MISMATCH) {
+        while (i < size && rwkv_tokenize(model, text + i, 1, NULL, 0) >= 0) i++;
+        warn("the text has a byte that no token has, byte %lu: %02X hexadecimal; is it UTF-8?",
+             (unsigned long)i, i < size ? (unsigned)(unsigned char)text[i] : 0);
+    } else if (n == -RWKV_ERR_ARGUMENT) {
+        warn("%lu bytes of text: at most %d", (unsigned long)size, INT_MAX / 2);
+    } else if (n < 0) {
+        warn("the text: %s", rwkv_result_string((rwkv_result)-n));
+    }
+    return n;
+}
+
 /* The tokens of a text. */
 static inline int *tokens_of(const rwkv_model *model, const char *text, size_t size, int *n)
 {
     int *tokens;
-    if (size > INT_MAX / 2)
-        fail(1, "%lu bytes of text: at most %d", (unsigned long)size, INT_MAX / 2);
-    *n = rwkv_tokenize(model, text, size, NULL, 0);
-    if (*n == -RWKV_ERR_MISMATCH) fail(1, "the text has a byte that no token has: is it UTF-8?");
-    if (*n < 0) fail(1, "the text: %s", rwkv_result_string((rwkv_result)-*n));
+    *n = count_tokens(model, text, size);
+    if (*n < 0) exit(1);
     tokens = (int *)grab((size_t)*n, sizeof *tokens);
     rwkv_tokenize(model, text, size, tokens, *n);
     return tokens;
@@ -470,6 +484,17 @@ static inline int read_biases(const rwkv_model *model, const list *ban, const li
 
 /* ---- sessions: a saved state and the 8 bytes of the sampler's seed, lowest first */
 
+/* Is there nothing yet, or a file that begins as a saved state does? */
+static inline int may_replace(const char *path, const char *data)
+{
+    char  begin[8];
+    FILE *file = fopen(path, "rb");
+    int   ok = !file || (fread(begin, 1, 8, file) == 8 && memcmp(begin, data, 8) == 0);
+    if (file) fclose(file);
+    if (!ok) warn("%s: is no session, so it is not replaced by one", path);
+    return ok;
+}
+
 static inline int save_session(const rwkv_state *state, const rwkv_sampler *sampler,
                                const char *path)
 {
@@ -478,7 +503,7 @@ static inline int save_session(const rwkv_state *state, const rwkv_sampler *samp
     int    ok;
     rwkv_state_save(state, data, size);
     for (i = 0; i < 8; i++) data[size + i] = (char)(sampler->seed >> (8 * i) & 255);
-    ok = write_file(path, data, size + 8);
+    ok = may_replace(path, data) && write_file(path, data, size + 8);
     free(data);
     return ok;
 }
@@ -487,7 +512,9 @@ static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const c
 {
     size_t      need = rwkv_state_save(state, NULL, 0), size = 0, i;
     char       *data = try_file(path, &size);
-    rwkv_result result = rwkv_state_load(state, data, size < need ? size : need);
+    rwkv_result result = size < need || size == need + 8
+                             ? rwkv_state_load(state, data, size < need ? size : need)
+                             : RWKV_ERR_FORMAT;
     if (data && result == RWKV_ERR_MISMATCH)
         warn("%s: belongs to another model file", path);
     else if (data && size == need + 8 && result != RWKV_OK)
@@ -495,7 +522,7 @@ static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const c
     else if (data && result != RWKV_OK)
         warn("%s: %s (%lu bytes; a session of this model has %lu)", path,
              rwkv_result_string(result), (unsigned long)size, (unsigned long)need + 8);
-    if (result == RWKV_OK && size >= need + 8)
+    if (result == RWKV_OK)
         for (sampler->seed = 0, i = 0; i < 8; i++)
             sampler->seed |= (uint64_t)(unsigned char)data[need + i] << (8 * i);
     free(data);

@@ -9,7 +9,7 @@ int main(int argc, char **argv)
     rwkv_model  *model = rwkv_load(argc > 1 ? argv[1] : "examples/story.rwkv", NULL, &error);
     rwkv_state  *state = rwkv_state_new(model);
     rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .seed = 3};
-    int          tokens[16], n = rwkv_tokenize(model, "Once upon a time", 16, tokens, 16);
+    int          tokens[48], n = rwkv_tokenize(model, "Once upon a time", 16, tokens, 48);
     int          size, token; /* 0: the end of a text, and what comes before one */
     const float *logits = rwkv_eval(0, state) ? rwkv_eval_sequence(tokens, n, state) : NULL;
 

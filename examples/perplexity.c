@@ -42,7 +42,7 @@ static double bytes_left(FILE *file)
 
 static void report(const measure *m)
 {
-    double time = seconds() - m->begin, left = time * (m->size / m->bytes - 1);
+    double time = seconds() - m->begin, left = fmax(0, time * (m->size / m->bytes - 1));
     fprintf(stderr, "\r%.1f MB, %.3f nats per token, %.0f tokens/s", m->bytes / 1e6,
             m->nats / m->tokens, m->tokens / time);
     if (m->size > 0)

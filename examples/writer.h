@@ -80,7 +80,10 @@ static inline void writer_char(writer *w, const unsigned char *bytes, int n)
         w->column = w->spaces = 0;
     } else if (bytes[0] == ' ') {
         w->spaces++;
-    } else { /* what could command the terminal becomes '?' */
+    } else if (bytes[0] == '\t') {
+        writer_word(w);
+        w->spaces += 8 - (w->column + w->spaces) % 8;
+    } else if (bytes[0] != '\r') { /* what could command the terminal becomes '?' */
         int control = bytes[0] < 0x20 || bytes[0] == 0x7F || (bytes[0] == 0xC2 && bytes[1] < 0xA0);
         if (control) n = 1;
         memcpy(w->word + w->n_word, control ? "?" : (const char *)bytes, (size_t)n);

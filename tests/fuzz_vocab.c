@@ -217,6 +217,7 @@ static void check_text(const rwkv_model *model, const void *text, size_t length)
             special ? rwkv_tokenize_special : rwkv_tokenize;
         n = call(model, (const char *)text, length, tokens, 64 * 1024);
         if (length < 300) FUZZ_CHECK(call(model, (const char *)text, length, NULL, 0) == n);
+        FUZZ_CHECK(n <= 3 * (int)length);
         FUZZ_CHECK(n >= 0 || n == -RWKV_ERR_MISMATCH || n == -RWKV_ERR_UNSUPPORTED);
         for (i = 0; i < n && i < 64 * 1024; i++) {
             FUZZ_CHECK(tokens[i] >= 0 && tokens[i] < V);

@@ -1368,6 +1368,8 @@ def hostile_bpe():
     edited('prefix space', 'True', lambda r: r['pre_tokenizer'].update(add_prefix_space=True))
     edited('no pattern', 'use_regex', lambda r: r['pre_tokenizer'].update(use_regex=False))
     edited('no model', 'model', lambda r: r.pop('model'))
+    edited('too many specials', ('259', 'at most 256'), lambda r: r['added_tokens'].extend(
+        {'id': 1000 + i, 'content': f'<{i}>', 'special': True} for i in range(257)))
     for name, value in (('dropout', .1), ('unk_token', '<unk>'), ('byte_fallback', True),
                         ('ignore_merges', True), ('end_of_word_suffix', '</w>'),
                         ('continuing_subword_prefix', '##')):
@@ -1420,7 +1422,7 @@ def hostile_bpe():
     added('special is a word', ('255', 'single_word', 'None'), '<a>', special=True,
           single_word=None)
     edited('added tokens are numbers', 'id', lambda r: r['added_tokens'].append(5))
-    edited('many specials', ('60255', '256'), lambda r: r['added_tokens'].extend(
+    edited('many specials', ('60002', '256'), lambda r: r['added_tokens'].extend(
         {'id': 255 + i, 'content': f'<{i}>', 'special': True} for i in range(60000)))
     long = b'{"model":{"type":"BPE","vocab":{"' + b'y' * 4000000
     for what, data, words in (

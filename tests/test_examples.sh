@@ -353,6 +353,19 @@ printf 'Hello.\nWhat?\n' | chat >"$T/what"
 lines=$(printf 'Hello.\n' | chat | wc -l)
 { cat "$T/what"; tail -n "+$((lines + 1))" "$T/unbroken"; } >"$T/again"
 check "chat: /load goes on from /save" same all again
+cp "$MODEL" "$T/precious.rwkv"
+printf '/save %s\n' "$T/precious.rwkv" | chat >"$T/out" 2>"$T/err"
+check "chat: /save does not replace a model" cmp -s "$MODEL" "$T/precious.rwkv"
+check "chat: /save says so" grep -q 'precious.rwkv: is no session' "$T/err"
+head -c 100 "$T/k" >"$T/cut" && cat "$T/k" "$T/k" >"$T/twice"
+printf '/load %s\n/load %s\n' "$T/cut" "$T/twice" | chat >"$T/out" 2>"$T/err"
+check "chat: /load of a damaged session" [ "$(grep -c 'a session of this model has' "$T/err")" -eq 2 ]
+printf 'Hello.\nBad \300 byte.\nWhat?\n' |
+    "$T/chat" --temperature 0 --length 5 tests/fixtures/bpe.rwkv >"$T/out" 2>"$T/err"
+check "chat: a byte that no token has ends no talk" [ $? -eq 0 ]
+check "chat: and is named" grep -q 'byte 4: C0 hexadecimal' "$T/err"
+printf 'Hello.\nWhat?\n' | "$T/chat" --temperature 0 --length 5 tests/fixtures/bpe.rwkv >"$T/again"
+check "chat: and changes nothing" same out again
 printf '\n  \n/quit\nHello.\n' | chat >"$T/out"
 check "chat: empty lines and /quit say nothing" [ ! -s "$T/out" ]
 greedy 'User: /quit

@@ -848,7 +848,7 @@ static void bpe_lies(void)
     subject s = fixture_subject();
     const uint8_t *section = s.m.data ? s.m.data + s.m.size - get64(s.m.data + AT_VOCAB_BYTES) : NULL;
     model_image *m = &s.m;
-    uint32_t V = s.ref.V, none = 0xFFFFFFFFu, i;
+    uint32_t V = s.ref.V, none = 0xFFFFFFFFu, i, old;
     size_t words, first, run, special, block, decomposed, sequence, composed;
     if (!s.model) return;
     first = (size_t)(s.ref.first_pair - section);
@@ -889,6 +889,12 @@ static void bpe_lies(void)
     check_refused(m, block + 2 * 8702, 0x7FFF0000, "characters 1113984 on have block");
     check_refused(m, decomposed + 4, 0, "decomposition 0");
     check_refused(m, decomposed + 12, none, "decomposition 1");
+    check_refused(m, decomposed + 4, 7, "decomposition 0 makes 10 bytes of 2");
+    check_refused(m, composed + 8, 0x10ffff, "composition 0 makes 4 bytes of 3");
+    old = get32(section + words + 16);
+    put32(m->data + (section - m->data) + words + 16, old - 300);
+    check_refused(m, words, get32(section + words) + 300, "324 runs of spaces");
+    put32(m->data + (section - m->data) + words + 16, old);
     check_refused(m, sequence, 0x110000, "character 0");
     check_refused(m, composed - 4, none, "character");
     check_refused(m, composed + 8, 0x110000, "composed character 0");

@@ -58,6 +58,7 @@ LINE_MAX = 8192           # bytes of a line of a vocabulary
 TOKEN_MAX = 1024          # bytes of a token
 MERGED_MAX = 512          # bytes of a token that merges make
 RUN_MAX = 256             # spaces of a run that is one token
+SPECIALS_MAX = 256
 DIMS_MAX = {'n_vocab': 1 << 24, 'n_embd': 1 << 20, 'n_att': 1 << 20, 'n_ffn': 1 << 20,
             'n_layer': 4096}
 NONE = 0xFFFFFFFF
@@ -1175,6 +1176,8 @@ def added_tokens(entries, ids):
             else:
                 raise Refused(f'id {i}: special tokens have 1 to {TOKEN_MAX} characters, others '
                               f'are 1 to {RUN_MAX} spaces; this has {len(text)} characters')
+    if len(specials) > SPECIALS_MAX:
+        raise Refused(f'{len(specials)} special tokens, at most {SPECIALS_MAX} can be kept')
     return runs, specials
 
 
