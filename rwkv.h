@@ -96,8 +96,8 @@
  *   with options.chunk (and, for 16-bit types, by 32 KB for each thread) and is
  *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
  *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
- *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, rwkv_sample
- *   6, anything else less than 4 (compiled with optimization).
+ *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, anything else
+ *   less than 4 (compiled with optimization).
  *   Failure leaves nothing behind and changes nothing.
  *
  * THREADS
@@ -4452,7 +4452,7 @@ RWKV_API const char *rwkv_token_bytes(const rwkv_model *model, int token, int *l
  *
  * The order of operations stands at rwkv_sampler. Nothing is sorted: what top_p
  * and top_k keep is what has at least some probability, and that cut is found
- * digit by digit. Works in the scratch of the state.
+ * by narrowing. Works in the scratch of the state.
  * ========================================================================== */
 #ifndef RWKV_NO_SAMPLER
 
@@ -4505,36 +4505,62 @@ static double rwkv__sum16(const float *x)
     return s[0];
 }
 
-/* The largest number that is not above the p of enough tokens: of k, or, if k is
- * 0, of so many that their sum is the share top_p of all. The bits of numbers
- * >= 0 are ordered as the numbers are; byte after byte of them is settled, by
- * adding up the tokens of each value and going down from the largest. (In two
- * columns, since an addition waits for the one before it if both are to the
- * same place.) *above is how much lies above the cut.                        */
-static float rwkv__cut(const float *p, int V, double top_p, int k, double *above)
+/* The largest number that is not above the p of enough tokens: of k, or of so many
+ * that their sum is the share top_p of all, whichever are fewer. *ties is how many
+ * of those that are equal to it belong to the k. The bits of numbers >= 0 are
+ * ordered as the numbers are: tokens are counted and added up in 32 equal ranges of
+ * them, and going down from the largest one comes to the range of the cut. What is
+ * in that moves to the front of p (which is lost), to be divided again, until all
+ * are equal. (In two columns, since an addition waits for the one before it if both
+ * are to the same place.)                                                     */
+static float rwkv__cut(float *p, int V, double top_p, int k, int *ties)
 {
-    double   bins[2][256], target = k;
-    uint32_t cut = 0;
-    int      shift, byte, i;
-    *above = 0;
-    for (shift = 24; shift >= 0; shift -= 8) {
-        memset(bins, 0, sizeof bins);
-        for (i = 0; i < V; i++) {
-            const uint32_t bits = rwkv__bits(p[i]) >> shift;
-            if (bits >> 8 == cut)
-                bins[i & 1][bits & 255] += k ? 1.0 : (double)p[i];
+    struct {
+        double sum;
+        int    n;
+    } ranges[2][32];
+    double above = 0, target = HUGE_VAL;
+    int    n = V, kept, at, i;
+    for (;;) {
+        uint32_t low = rwkv__bits(p[0]), high = low, bits;
+        int      shift = 0;
+        for (i = 1; i < n; i++) {
+            bits = rwkv__bits(p[i]);
+            low = bits < low ? bits : low;
+            high = bits > high ? bits : high;
         }
-        for (byte = 0; byte < 256; byte++)
-            bins[0][byte] += bins[1][byte];
-        for (byte = 0; byte < 256 && shift == 24 && !k; byte++)
-            target += bins[0][byte];
-        if (shift == 24 && !k)
+        if (low == high)
+            break;
+        while ((high - low) >> shift > 31)
+            shift++;
+        memset(ranges, 0, sizeof ranges);
+        for (i = 0; i < n; i++) {
+            at = (int)((rwkv__bits(p[i]) - low) >> shift);
+            ranges[i & 1][at].sum += (double)p[i];
+            ranges[i & 1][at].n++;
+        }
+        for (at = 0; at < 32; at++) {
+            ranges[0][at].sum += ranges[1][at].sum;
+            ranges[0][at].n += ranges[1][at].n;
+        }
+        if (n == V && top_p < 1) {
+            for (at = 0, target = 0; at < 32; at++)
+                target += ranges[0][at].sum;
             target *= top_p;
-        for (byte = 255; byte > 0 && *above + bins[0][byte] < target; byte--)
-            *above += bins[0][byte];
-        cut = cut << 8 | (uint32_t)byte;
+        }
+        for (at = 31; at > 0 && above + ranges[0][at].sum < target && ranges[0][at].n < k; at--) {
+            above += ranges[0][at].sum;
+            k -= ranges[0][at].n;
+        }
+        for (i = kept = 0; i < n; i++) {
+            bits = rwkv__bits(p[i]);
+            p[kept] = p[i];
+            kept += (int)((bits - low) >> shift) == at;
+        }
+        n = kept;
     }
-    return rwkv__float(cut);
+    *ties = k;
+    return p[0];
 }
 
 /* Steps 2 to 5. x are the logits, of which `max`, the largest, is finite.    */
@@ -4542,22 +4568,21 @@ static int rwkv__draw(rwkv_sampler *s, const rwkv__kernels *kernels, float *x, f
                       int V)
 {
     const float T = s->temperature < FLT_MAX ? s->temperature : FLT_MAX;
+    const int   by_p = s->top_p > 0 && s->top_p < 1, by_k = s->top_k > 0 && s->top_k < V;
     float       cut = s->min_p > 0 ? (s->min_p < 1 ? s->min_p : 1) : 0; /* the largest p is 1 */
     int         ties = V, kept = 0, token = -1, i;
-    double      above, total = 0, passed = 0, drawn;
+    double      total = 0, passed = 0, drawn;
 
     memcpy(p, x, rwkv__round16((size_t)V) * sizeof *p);
     kernels->softmax(p, max, 1.0f, rwkv__round16((size_t)V));
-    if (s->top_p > 0 && s->top_p < 1) {
-        const float least = rwkv__cut(p, V, (double)s->top_p, 0, &above);
-        cut = least > cut ? least : cut;
-    }
-    if (s->top_k > 0 && s->top_k < V) {
-        const float least = rwkv__cut(p, V, 0, s->top_k, &above);
+    if (by_p || by_k) {
+        const float least = rwkv__cut(p, V, by_p ? (double)s->top_p : 1, by_k ? s->top_k : V, &i);
         if (least >= cut) {
             cut = least;
-            ties = s->top_k - (int)above;
+            ties = i;
         }
+        memcpy(p, x, rwkv__round16((size_t)V) * sizeof *p);
+        kernels->softmax(p, max, 1.0f, rwkv__round16((size_t)V));
     }
     for (i = 0; i < V; i++) { /* kept ones move down, their ids into p             */
         const float pi = p[i];
