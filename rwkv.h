@@ -1225,6 +1225,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
     RWKV__UNROLL_2
     for (k = 0; k < n; k++) {
         RWKV__V wk[16];
+        if (N > 1) /* the next rows, which may be in another thread's cache       */
+            RWKV__PREFETCH_NEAR((uintptr_t)x + (RWKV__BLOCK + k) * (size_t)N * sizeof *x);
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
             if ((k + (size_t)p) % 2 == 0 || ahead->step > 32) { /* a line each         */
@@ -1246,7 +1248,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
         }
         RWKV__UNROLL
         for (i = 0; i < N; i++) {
-            const RWKV__V xk = RWKV__SET(x[i * RWKV__BLOCK + (int)k]);
+            const RWKV__V xk = RWKV__SET((x + k)[i * RWKV__BLOCK]);
             RWKV__UNROLL
             for (v = 0; v < P * RWKV__PANEL; v++)
                 sum[i * P * RWKV__PANEL + v] =
@@ -2856,18 +2858,10 @@ static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
     }
 }
 
-/* What a step of a layer does to every channel of every row.                 */
-typedef enum rwkv__op {
-    RWKV__OP_ADD,         /* x += o                                              */
-    RWKV__OP_RELU_SQUARE, /* k = max(k, 0)^2                                     */
-    RWKV__OP_GATE         /* x += sigmoid(r) o, r being where xv was             */
-} rwkv__op;
-
 /* One step of a layer on all rows, to be split over threads.                 */
 typedef struct rwkv__step {
     const rwkv__pass *pass;
     int               layer;
-    rwkv__op          op;
     int               id;   /* of a norm or mix: the first of the tensors it uses   */
     int               part; /* of a mix: where the row before the first one is      */
     float *const     *y;    /* of a mix: the n_y results                            */
@@ -2889,37 +2883,6 @@ static void rwkv__run_step(const rwkv__step *step, rwkv__work work, size_t n, si
 {
     rwkv__split(&rwkv__row_state(step->pass, 0)->team, work, step, n, grain,
                 16.0 * (double)step->pass->T * (double)columns);
-}
-
-static void rwkv__op_rows(const void *context, size_t begin, size_t end, int part)
-{
-    const rwkv__step    *step = (const rwkv__step *)context;
-    const rwkv__pass    *pass = step->pass;
-    const rwkv__kernels *kernels = &pass->m->kernels;
-    const size_t         columns = rwkv__round16(step->op == RWKV__OP_RELU_SQUARE
-                                                     ? rwkv__F(pass->m)
-                                                     : rwkv__D(pass->m));
-    size_t               t, c;
-    for (t = begin; t < end; t++)
-        for (c = 0; c < columns; c += RWKV__BLOCK) {
-            const size_t at = rwkv__at(pass->T, t, c), n = rwkv__min(RWKV__BLOCK, columns - c);
-            switch (step->op) {
-            case RWKV__OP_ADD:         kernels->add(pass->x + at, pass->o + at, n); break;
-            case RWKV__OP_RELU_SQUARE: kernels->relu_square(pass->k + at, n); break;
-            case RWKV__OP_GATE:
-                kernels->gate(pass->x + at, pass->xv + at, pass->o + at, n);
-                break;
-            }
-        }
-    (void)part;
-}
-
-static void rwkv__each(const rwkv__pass *pass, rwkv__op op)
-{
-    rwkv__step step = rwkv__step_of(pass, 0);
-    step.op = op;
-    rwkv__run_step(&step, rwkv__op_rows, pass->T, 1,
-                   op == RWKV__OP_RELU_SQUARE ? rwkv__F(pass->m) : rwkv__D(pass->m));
 }
 
 static void rwkv__norm_rows(const void *context, size_t begin, size_t end, int part)
@@ -3011,20 +2974,47 @@ static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, con
     return product;
 }
 
+/* What is done to a product, by whoever has computed a part of it.            */
+typedef enum rwkv__op {
+    RWKV__OP_NONE,
+    RWKV__OP_ADD,         /* x += o                                              */
+    RWKV__OP_RELU_SQUARE, /* k = max(k, 0)^2                                     */
+    RWKV__OP_GATE         /* x += sigmoid(r) o, r being where xv was             */
+} rwkv__op;
+
+/* Columns [begin, end) of all rows.                                          */
+static void rwkv__op_columns(const rwkv__pass *pass, rwkv__op op, size_t begin, size_t end)
+{
+    const rwkv__kernels *kernels = &pass->m->kernels;
+    size_t               t, c, n;
+    for (c = begin; c < end && op != RWKV__OP_NONE; c += n) {
+        n = rwkv__min(end - c, RWKV__BLOCK - c % RWKV__BLOCK);
+        for (t = 0; t < pass->T; t++) {
+            const size_t at = rwkv__at(pass->T, t, c);
+            if (op == RWKV__OP_ADD)
+                kernels->add(pass->x + at, pass->o + at, n);
+            else if (op == RWKV__OP_RELU_SQUARE)
+                kernels->relu_square(pass->k + at, n);
+            else
+                kernels->gate(pass->x + at, pass->xv + at, pass->o + at, n);
+        }
+    }
+}
+
 /* Products that need nothing of each other are carried out together, as if
  * their matrices stood one above the other.                                  */
 typedef struct rwkv__products {
-    const rwkv_state   *state;
+    const rwkv__pass   *pass;
     const rwkv__matmul *product;
     int                 n;
-    size_t              T;
+    rwkv__op            op; /* on the last of them                                */
 } rwkv__products;
 
 static void rwkv__multiply_panels(const void *context, size_t begin, size_t end, int part)
 {
     const rwkv__products *all = (const rwkv__products *)context;
-    const rwkv_model     *m = all->state->model;
-    float                *wide = all->state->wide;
+    const rwkv_model     *m = all->pass->m;
+    float                *wide = rwkv__row_state(all->pass, 0)->wide;
     size_t                at = 0;
     int                   i;
     if (rwkv__wide_size(m)) /* else it is not used                               */
@@ -3033,26 +3023,30 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
         const size_t panels = (all->product[i].n_out + 15) / 16;
         const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
         const size_t last = rwkv__min(rwkv__max(end, at) - at, panels);
-        if (first < last)
-            m->kernels.matmul[m->file.type](&all->product[i], first, last, all->T, wide);
+        if (first < last) {
+            m->kernels.matmul[m->file.type](&all->product[i], first, last, all->pass->T, wide);
+            if (i == all->n - 1)
+                rwkv__op_columns(all->pass, all->op, 16 * first, 16 * last);
+        }
         at += panels;
     }
 }
 
-static void rwkv__multiply(const rwkv_state *state, const rwkv__matmul *product, int n, size_t T)
+static void rwkv__multiply(const rwkv__pass *pass, const rwkv__matmul *product, int n, rwkv__op op)
 {
-    rwkv__products    all;
-    size_t            panels = 0;
-    double            multiply_adds = 0;
-    all.state = state;
+    rwkv__products all;
+    size_t         panels = 0;
+    double         multiply_adds = 0;
+    all.pass = pass;
     all.product = product;
     all.n = n;
-    all.T = T;
+    all.op = op;
     for (; n > 0; n--, product++) {
         panels += (product->n_out + 15) / 16;
-        multiply_adds += (double)product->n_out * (double)product->n_in * (double)T;
+        multiply_adds += (double)product->n_out * (double)product->n_in * (double)pass->T;
     }
-    rwkv__split(&state->team, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
+    rwkv__split(&rwkv__row_state(pass, 0)->team, rwkv__multiply_panels, &all, panels, 4,
+                multiply_adds);
 }
 
 /* ============================================================================
@@ -3096,10 +3090,9 @@ static void rwkv__wkv_channels(const void *context, size_t begin, size_t end, in
 
 static void rwkv__time_mix(const rwkv__pass *pass, int l)
 {
-    rwkv_state *const state = rwkv__row_state(pass, 0);
-    float *const      mixed[3] = {pass->xr, pass->xk, pass->xv};
-    const rwkv__step  step = rwkv__step_of(pass, l);
-    rwkv__matmul      rkv[3], output;
+    float *const     mixed[3] = {pass->xr, pass->xk, pass->xv};
+    const rwkv__step step = rwkv__step_of(pass, l);
+    rwkv__matmul     rkv[3], output;
 
     rwkv__norm(pass, RWKV__LN1_W, l);
     rwkv__mix(pass, RWKV__ATT_MIX_R, RWKV_PART_ATT_X, l, mixed, 3);
@@ -3108,15 +3101,14 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
     rkv[0] = rwkv__product(pass, RWKV__ATT_R, l, pass->xr, pass->r); /* (11)       */
     rkv[1] = rwkv__product(pass, RWKV__ATT_K, l, pass->xk, pass->k); /* (12)       */
     rkv[2] = rwkv__product(pass, RWKV__ATT_V, l, pass->xv, pass->v); /* (13)       */
-    rwkv__multiply(state, rkv, 3, pass->T);
+    rwkv__multiply(pass, rkv, 3, RWKV__OP_NONE);
 
     /* (16), and r = sigmoid(r) wkv of (17)                                     */
     rwkv__run_step(&step, rwkv__wkv_channels, rwkv__round16(rwkv__A(pass->m)), 16,
                    rwkv__A(pass->m));
 
     output = rwkv__product(pass, RWKV__ATT_OUTPUT, l, pass->r, pass->o); /* (17)   */
-    rwkv__multiply(state, &output, 1, pass->T);
-    rwkv__each(pass, RWKV__OP_ADD);
+    rwkv__multiply(pass, &output, 1, RWKV__OP_ADD);
 }
 
 /* ============================================================================
@@ -3130,10 +3122,9 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
  * ========================================================================== */
 static void rwkv__channel_mix(const rwkv__pass *pass, int l)
 {
-    rwkv_state *const state = rwkv__row_state(pass, 0);
-    float *const      r = pass->xv; /* not used by this layer, and of the right size */
-    float *const      mixed[2] = {pass->xr, pass->xk};
-    rwkv__matmul      rk[2], value;
+    float *const r = pass->xv; /* not used by this layer, and of the right size  */
+    float *const mixed[2] = {pass->xr, pass->xk};
+    rwkv__matmul rk[2], value;
 
     rwkv__norm(pass, RWKV__LN2_W, l);
     rwkv__mix(pass, RWKV__FFN_MIX_R, RWKV_PART_FFN_X, l, mixed, 2);
@@ -3141,12 +3132,10 @@ static void rwkv__channel_mix(const rwkv__pass *pass, int l)
 
     rk[0] = rwkv__product(pass, RWKV__FFN_R, l, pass->xr, r);       /* (14)        */
     rk[1] = rwkv__product(pass, RWKV__FFN_K, l, pass->xk, pass->k); /* (15)        */
-    rwkv__multiply(state, rk, 2, pass->T);
+    rwkv__multiply(pass, rk, 2, RWKV__OP_RELU_SQUARE);
 
-    rwkv__each(pass, RWKV__OP_RELU_SQUARE);                         /* (18)        */
-    value = rwkv__product(pass, RWKV__FFN_V, l, pass->k, pass->o);
-    rwkv__multiply(state, &value, 1, pass->T);
-    rwkv__each(pass, RWKV__OP_GATE);
+    value = rwkv__product(pass, RWKV__FFN_V, l, pass->k, pass->o); /* (18)         */
+    rwkv__multiply(pass, &value, 1, RWKV__OP_GATE);
 }
 
 /* ============================================================================
@@ -3185,11 +3174,12 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
 /* The head, for the rows from `first` on. The logits of row first + i go to
  * logits + i * V, or, if that is NULL, to the row's state; the hidden vector
  * and the logits of each state's last row are kept in any case.              */
-static void rwkv__read_out(rwkv__pass *pass, size_t first, float *logits)
+static void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
 {
     const rwkv_model *m = pass->m;
     const size_t      T = pass->T, n = T - first, V = rwkv__V(m), D = rwkv__D(m);
     float           **rows = rwkv__row_state(pass, 0)->rows;
+    rwkv__pass        rest = *pass;
     rwkv__matmul      head;
     size_t            i;
 
@@ -3200,11 +3190,12 @@ static void rwkv__read_out(rwkv__pass *pass, size_t first, float *logits)
                         m->file.norm_eps);
         rows[i] = logits ? logits + i * V : rwkv__row_state(pass, first + i)->logits;
     }
-    head = rwkv__product(pass, RWKV__HEAD, 0, pass->xx, NULL);
+    rest.T = n;
+    head = rwkv__product(&rest, RWKV__HEAD, 0, pass->xx, NULL);
     head.n_out = V;
     head.rows = rows;
     head.y_block = RWKV__BLOCK;
-    rwkv__multiply(rwkv__row_state(pass, 0), &head, 1, n);
+    rwkv__multiply(&rest, &head, 1, RWKV__OP_NONE);
 
     for (i = 0; i < n; i++) {
         rwkv_state *state = rwkv__row_state(pass, first + i);
@@ -3344,7 +3335,7 @@ static void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n_targ
         slice.softmax[t] = rwkv__softmax_begin();
     for (slice.first = 0; slice.first < V; slice.first += slice.n) {
         slice.n = head.n_out = rwkv__min(most, V - slice.first);
-        rwkv__multiply(state, &head, 1, T);
+        rwkv__multiply(pass, &head, 1, RWKV__OP_NONE);
         rwkv__split(&state->team, rwkv__slice_rows, &slice, T, 1,
                     16.0 * (double)T * (double)slice.n);
         head.w += slice.n / 16 * (16 * D * (m->file.type == RWKV_TYPE_F32 ? 4 : 2));
@@ -3621,6 +3612,7 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
     const unsigned char *h = (const unsigned char *)data, *p;
     unsigned char        expected[RWKV__SAVE_HEADER];
     const rwkv_model    *m;
+    rwkv__pass           pass;
     rwkv__matmul         head;
     uint32_t             has_logits;
     int                  l, part;
@@ -3646,14 +3638,13 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
     rwkv__load_floats(p, state->hidden, rwkv__D(m));
     state->has_logits = (int)has_logits;
     if (has_logits) {
-        memset(&head, 0, sizeof head);
-        head.w = rwkv__weights(m, RWKV__HEAD, 0);
-        head.n_in = rwkv__D(m);
+        memset(&pass, 0, sizeof pass);
+        pass.m = m;
+        pass.state = state;
+        pass.T = 1;
+        head = rwkv__product(&pass, RWKV__HEAD, 0, state->hidden, state->logits);
         head.n_out = rwkv__V(m);
-        head.x = state->hidden;
-        head.y = state->logits;
-        head.y_block = RWKV__BLOCK;
-        rwkv__multiply(state, &head, 1, 1);
+        rwkv__multiply(&pass, &head, 1, RWKV__OP_NONE);
     }
     return RWKV_OK;
 }
