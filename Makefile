@@ -7,8 +7,9 @@ LDLIBS = -lm
 B = build
 WARNINGS = -std=c99 -pedantic -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wvla \
 	-Wstrict-prototypes -Wmissing-prototypes -Wundef
-# OpenMP and POSIX threads if the compiler has them
-has = $(shell echo 'int main(void){return 0;}' | $(CC) $(1) -x c - -o /dev/null 2>/dev/null && echo $(1))
+# OpenMP and POSIX threads if the compiler has them (not to /dev/null: tcc, as root, replaces it)
+has = $(shell mkdir -p $B; echo 'int main(void){return 0;}' | \
+	$(CC) $(1) -x c - -o $B/has 2>/dev/null && echo $(1))
 OPENMP = $(call has,-fopenmp)
 PTHREAD = $(call has,-pthread)
 

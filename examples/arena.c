@@ -30,7 +30,7 @@ static void *take(size_t size, size_t align, void *user)
 static int fail(const char *what, const char *why)
 {
     fflush(stdout);
-    fprintf(stderr, "arena: %s: %s\n", what, why);
+    fprintf(stderr, "arena: %s: %s\n", *what ? what : "\"\"", why);
     return 1;
 }
 
@@ -68,11 +68,13 @@ int main(int argc, char **argv)
 {
     static rwkv_options options; /* all zero */
     static const char   prompt[] = "Once upon a time";
+    static char  text[4096]; /* 3 * (n + 3) bytes for a token of n, which is at most 1024 */
     const char  *path = argc > 1 ? argv[1] : "examples/story.rwkv", *why;
     int          tokens[sizeof prompt], n, token, length;
     size_t       size = 0, state_bytes, before;
     void        *data = NULL, *memory;
     rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .seed = 1};
+    rwkv_utf8    stream = {{0}, 0};
     rwkv_error   error;
     rwkv_model  *model;
     rwkv_state  *state;
@@ -105,11 +107,14 @@ int main(int argc, char **argv)
     fputs(prompt, stdout);
     for (n = 0; n < 40 && (token = rwkv_sample(&sampler, state)) != 0; n++) {
         const char *bytes = rwkv_token_bytes(model, token, &length);
-        fwrite(bytes, 1, (size_t)length, stdout);
+        length = rwkv_utf8_push(&stream, bytes, length, text, sizeof text);
+        fwrite(text, 1, (size_t)length, stdout);
         fflush(stdout);
         rwkv_eval(token, state);
     }
-    puts("");
+    length = rwkv_utf8_push(&stream, NULL, 0, text, sizeof text);
+    printf("%.*s\n", length, text);
+    if (fflush(stdout) != 0 || ferror(stdout)) return fail("standard output", "cannot write it");
     report("asked for while writing", used - before);
     report("of the arena in use", used);
     return 0;

@@ -8,10 +8,11 @@
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 
+#define GROUP 64 /* stories written side by side; each needs a state */
 static const char usage[] =
     "usage: batch [options] MODEL [FILE | -]\n"
     "Continue every line of FILE, of standard input, or of a list of its own; empty lines\n"
-    "are left out.\n\n"
+    "are left out, and so is, with exit status 1, what cannot be read.\n\n"
     "  --length N       write at most N tokens after each (%d)\n"
     "  --temperature X  0: always the most probable token; higher: bolder (%g)\n"
     "  --seed N         of the first text; each next one has one more (1)\n";
@@ -20,29 +21,30 @@ static const char own_list[] =
     "Once upon a time\nThe little dog\nA princess lived\nOne day, a bird\nThe old king\n"
     "Lily and Tom\nThere was a fox\nIn the dark forest";
 
-#define GROUP 64 /* stories written side by side; each needs a state */
-
 typedef struct story {
+    lines        from;   /* where the prompt stands */
     const char  *prompt;
-    size_t       size; /* of the prompt */
+    size_t       size;   /* of the prompt */
     rwkv_state  *state;
     rwkv_sampler sampler;
     uint64_t     seed; /* that the sampler begins with */
     int         *tokens, n, most, end, over;
 } story;
 
-/* Give a story a state that has read its prompt, and all else it needs. */
-static void begin_story(story *s, const rwkv_model *model)
+/* Give a story a state that has read its prompt, and the rest. 0: it cannot be read. */
+static int begin_story(story *s, const rwkv_model *model)
 {
-    int n, *tokens = tokens_of(model, s->prompt, s->size, &n);
+    int n, *tokens = try_tokens(model, s->from.name, s->from.number, s->prompt, s->size, &n);
+    if (!tokens) return 0;
     s->state = new_state(model);
     s->sampler.seed = s->seed;
     s->tokens = (int *)grab((size_t)s->most, sizeof *s->tokens);
     s->end = end_of_text(model);
     s->n = s->over = 0;
-    if (s->end == 0) rwkv_eval(0, s->state);
+    begin_text(model, s->state, 1);
     rwkv_eval_sequence(tokens, n, s->state);
     free(tokens);
+    return 1;
 }
 
 static void end_story(story *s) { rwkv_state_free(s->state); free(s->tokens); }
@@ -90,12 +92,11 @@ static int same_alone(const story *s, const rwkv_model *model, double *time)
 {
     size_t V = (size_t)rwkv_model_info(model).n_vocab * sizeof(float);
     story  alone = *s;
-    double begin;
     int    equal;
     begin_story(&alone, model);
-    begin = seconds();
+    *time -= seconds();
     while (choose(&alone)) rwkv_eval(alone.tokens[alone.n - 1], alone.state);
-    *time += seconds() - begin;
+    *time += seconds();
     equal = alone.n == s->n && memcmp(alone.tokens, s->tokens, (size_t)s->n * sizeof(int)) == 0 &&
             memcmp(rwkv_logits(alone.state), rwkv_logits(s->state), V) == 0;
     end_story(&alone);
@@ -106,11 +107,11 @@ int main(int argc, char **argv)
 {
     story        group[GROUP], like = {.sampler = {.temperature = 0.7f, .top_p = 0.9f},
                                        .seed = 1, .most = 80};
-    const char   *words[2] = {NULL, NULL}, *text = own_list;
+    const char   *words[2] = {NULL, NULL};
     char         *file = NULL;
-    size_t        size = sizeof own_list - 1, at = 0;
-    int           help = 0, n = 0, rows, i, written = 0, equal = 0;
-    double        begin, together = 0, alone = 0;
+    size_t        size = sizeof own_list - 1;
+    int           help = 0, n = 0, rows, i, all = 0, written = 0, equal = 0;
+    double        together = 0, alone = 0;
     rwkv_model   *model;
     rwkv_options  load = {0, 0, GROUP, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
     writer        out = writer_to(stdout);
@@ -118,31 +119,31 @@ int main(int argc, char **argv)
         {"--length", 'i', &like.most, 0, 1000000}, {"--seed", 'u', &like.seed, 0, 0},
         {"--temperature", 'f', &like.sampler.temperature, 0, 100}, HELP_OPTIONS(help)};
     parse_options(argc, argv, options, words, 2);
-    if (help) return printf(usage, like.most, (double)like.sampler.temperature), 0;
+    if (help) return printf(usage, like.most, (double)like.sampler.temperature), all_said();
     model = open_model(words[0], &load);
-    if (words[1]) text = file = read_file(words[1], &size);
+    if (words[1]) file = read_file(words[1], &size);
+    like.from = lines_of(file ? words[1] : "its own list", file ? file : own_list, size);
     do {
-        for (rows = 0; rows < GROUP; rows++, like.seed++) {
-            like.prompt = next_line(text, size, &at, &like.size);
-            if (!like.prompt) break;
+        for (rows = 0; rows < GROUP; all++, like.seed++) {
+            if ((like.prompt = next_line(&like.from, &like.size)) == NULL) break;
             group[rows] = like;
-            begin_story(&group[rows], model);
+            rows += begin_story(&group[rows], model);
         }
-        begin = seconds();
+        together -= seconds();
         written += write_together(group, rows);
-        together += seconds() - begin;
+        together += seconds();
         for (n += rows, i = 0; i < rows; i++) {
             print(&group[i], model, &out);
             equal += same_alone(&group[i], model, &alone);
             end_story(&group[i]);
         }
-    } while (rows == GROUP);
-    if (n == 0) fail(1, "%s: no prompts", strcmp(words[1], "-") ? words[1] : "standard input");
-    fflush(stdout);
+    } while (like.prompt);
+    if (all == 0) fail(1, "%s: no prompts", like.from.name);
+    writer_close(&out);
     fprintf(stderr, "%d tokens in %d texts: together %.0f/s, one by one %.0f/s; %s\n", written, n,
             rate(written, together), rate(written, alone),
             equal == n ? "equal to the bit" : "NOT EQUAL");
     free(file);
     rwkv_free(model);
-    return equal == n ? 0 : 1;
+    return equal == all ? 0 : 1;
 }

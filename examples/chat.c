@@ -40,7 +40,6 @@ static void read_turn(chat *c, const buffer *line)
     for (last = ' '; i < line->size; i++) /* from 1 on after a /: of // only one is said */
         if (line->bytes[i] != '\r' && (line->bytes[i] != '\n' || last != '\n'))
             turn[n++] = last = line->bytes[i];
-    while (n > start && (turn[n - 1] == '\n' || turn[n - 1] == ' ')) n--;
     n += (size_t)sprintf(turn + n, "\n\n%s:", c->bot);
     read_text(c->model, c->state, turn, n);
     free(turn);
@@ -85,21 +84,24 @@ static void answer(chat *c)
     free(said.bytes);
 }
 
-/* Do what a line says that is a command, but not /quit. */
-static void obey(chat *c, const char *line)
+/* Do what a line of `size` bytes says that is a command, but not /quit. */
+static void obey(chat *c, const char *line, size_t size)
 {
     int         save = strcspn(line, " ") == 5 && strncmp(line, "/save", 5) == 0;
     int         load = strcspn(line, " ") == 5 && strncmp(line, "/load", 5) == 0;
     const char *file = save || load ? line + 5 + strspn(line + 5, " ") : "";
     if (!*file && c->file.size) file = c->file.bytes;
-    if (strcmp(line, "/reset") == 0) { begin_text(c->model, c->state); c->answered = 0; }
+    if (strlen(line) < size) warn("there is a NUL in the command %s", line);
+    else if (strcmp(line, "/reset") == 0) { begin_text(c->model, c->state, 1); c->answered = 0; }
     else if (strcmp(line, "/retry") == 0 && !c->answered) warn("/retry: there is no answer yet");
-    else if (strcmp(line, "/retry") == 0) { rwkv_state_copy(c->state, c->asked); answer(c); }
+    else if (strcmp(line, "/retry") == 0) {
+        catch_interrupt(); rwkv_state_copy(c->state, c->asked); answer(c); }
     else if (strcmp(line, "/help") == 0) fputs("(" COMMANDS "; // is a /)\n", stderr);
     else if (!save && !load) warn("%s: the commands are " COMMANDS ", and // is a /", line);
     else if (!*file) warn("%s: expected a FILE, as none was named before", line);
     else if (save ? save_session(c->state, &c->sampler, file)
                   : load_session(c->state, &c->sampler, file)) {
+        fprintf(stderr, "(%s %s)\n", save ? "saved" : "loaded", file);
         c->answered = c->answered && save;
         if (file != c->file.bytes) { c->file.size = 0; add_text(&c->file, file, strlen(file)); }
     }
@@ -112,29 +114,27 @@ int main(int argc, char **argv)
     const char  *model = NULL, *session = NULL;
     int          help = 0, ok = 1;
     buffer       line = {NULL, 0, 0};
-    const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 's', &session, 0, 0},
-        {"--user", 's', &c.user, 0, 0}, {"--bot", 's', &c.bot, 0, 0},
-        {"--stop", 'l', &c.stop.strings, 0, 0}, {"--length", 'i', &c.length, 0, INT_MAX},
-        HELP_OPTIONS(help)};
+    const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 'n', &session, 0, 0},
+        {"--user", 's', &c.user, 0, 0}, {"--length", 'i', &c.length, 0, INT_MAX},
+        {"--bot", 's', &c.bot, 0, 0}, {"--stop", 'l', &c.stop.strings, 0, 0}, HELP_OPTIONS(help)};
     c.sampler.seed = (uint64_t)time(NULL);
     parse_options(argc, argv, options, &model, 1);
-    if (help) return printf(usage, c.length, SAMPLER_DEFAULTS(c.sampler)), 0;
+    if (help) return printf(usage, c.length, SAMPLER_DEFAULTS(c.sampler)), all_said();
     c.model = open_model(model, NULL);
     c.state = new_state(c.model), c.asked = new_state(c.model);
     c.is_20b = rwkv_model_info(c.model).tokenizer == RWKV_TOKENIZER_20B;
     c.sampler.counts = (float *)grab((size_t)rwkv_model_info(c.model).n_vocab, sizeof(float));
     if (!c.user) c.user = c.is_20b ? "Bob" : "User";
     if (!c.bot) c.bot = c.is_20b ? "Alice" : "Assistant";
-    begin_text(c.model, c.state);
+    begin_text(c.model, c.state, 1);
     if (session) open_session(c.state, &c.sampler, session, &c.file);
     if (is_terminal(stdin)) fputs("(" COMMANDS " or Ctrl-D; // is a /)\n", stderr);
 
-    while (!c.out.error && ask(&c.out, "> ", &line) && strcmp(line.bytes, "/quit") != 0) {
-        catch_interrupt();
-        if (line.bytes[0] == '/' && line.bytes[1] != '/') obey(&c, line.bytes);
-        else if (strspn(line.bytes, " \t\r\n") < line.size &&
-                 count_tokens(c.model, line.bytes, line.size) >= 0) { /* or it says why */
-            read_turn(&c, &line); answer(&c); }
+    while (!c.out.error && ask(&c.out, "> ", &line)) {
+        if (line.size == 5 && strcmp(line.bytes, "/quit") == 0) break;
+        if (line.bytes[0] == '/' && line.bytes[1] != '/') obey(&c, line.bytes, line.size);
+        else if (count_tokens(c.model, "the text", 0, line.bytes, line.size) > 0) {
+            catch_interrupt(); read_turn(&c, &line); answer(&c); }
         if (session) ok = save_session(c.state, &c.sampler, session);
     }
     if (session) ok = save_session(c.state, &c.sampler, session);

@@ -69,17 +69,17 @@ int main(int argc, char **argv)
 {
     const char  *words[2] = {NULL, ""}, *names = NULL;
     char        *piped = NULL, *copy;
-    int          help = 0, bos = 1, per_token = 0, i, n;
+    int          help = 0, bos = 1, per_token = 0, i, n, *tokens, n_tokens;
     size_t       size;
     double       sum = 0;
     label       *labels;
     rwkv_model  *model;
     rwkv_state  *prefix, *state;
-    writer       out = writer_to(stdout);
+    writer       out = table_to(stdout);
     const option options[] = {{"--labels", 's', &names, 0, 0}, {"--no-bos", '0', &bos, 0, 0},
                               {"--per-token", '1', &per_token, 0, 0}, HELP_OPTIONS(help)};
     parse_options(argc, argv, options, words, 2);
-    if (help) return fputs(usage, stdout), 0;
+    if (help) return fputs(usage, stdout), all_said();
     if (!names) fail(2, "expected --labels A,B,... (try --help)");
     copy = strcpy((char *)grab(strlen(names) + 1, 1), names);
     labels = parse_labels(copy, &n);
@@ -88,21 +88,22 @@ int main(int argc, char **argv)
     state = new_state(model);
     size = strlen(words[1]);
     if (strcmp(words[1], "-") == 0) words[1] = piped = read_prompt_file("-", &size);
-    if (bos) begin_text(model, prefix);
-    read_text(model, prefix, words[1], size);
+    tokens = prompt_tokens(model, words[1], size, bos, &n_tokens);
+    rwkv_eval_sequence(tokens, n_tokens, prefix);
 
     for (i = 0; i < n; i++) score(&labels[i], model, prefix, state, per_token);
     qsort(labels, (size_t)n, sizeof *labels, by_score);
+    if (labels[0].score == -HUGE_VAL) fail(1, "no label is possible: ln p of each is -inf");
     for (i = 0; i < n; i++) sum += labels[i].p = exp(labels[i].score - labels[0].score);
-    for (i = 0; i < n && !out.error; i++) {
+    for (i = 0; i < n; i++) {
         printf("%7.5f  ln p%s %9.5f  ", labels[i].p / sum, per_token ? " per token" : "",
                labels[i].score);
         writer_put(&out, "\"", 1);
         writer_put(&out, labels[i].text, strlen(labels[i].text));
         writer_put(&out, "\"", 1);
-        writer_end(&out);
+        if (!writer_end(&out)) writer_quit(&out);
     }
-    if (out.error) writer_quit(&out);
+    free(tokens);
     free(piped);
     free(labels);
     free(copy);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #elif defined(_WIN32)
 #include <io.h>
+#include <process.h>
 #endif
 
 #include "../rwkv.h"
@@ -129,12 +130,6 @@ static inline void catch_interrupt(void)
 #endif
 }
 
-/* Ctrl-C ends the program again. */
-static inline void release_interrupt(void)
-{
-    if (signal(SIGINT, SIG_DFL) == SIG_IGN) signal(SIGINT, SIG_IGN);
-}
-
 /* ---- options -------------------------------------------------------------- */
 
 #define MAX_LIST 32   /* times that an option of kind l may be given */
@@ -147,8 +142,8 @@ typedef struct list {
 
 typedef struct option {
     const char *name;
-    char        kind; /* i int, f float, u uint64_t, s text, l one more of a list;
-                         1, 0: set an int to that */
+    char        kind; /* i int, f float, u uint64_t, s text, n the name of a file,
+                         l one more of a list; 1, 0: set an int to that */
     void       *value;
     double      low, high;
 } option;
@@ -188,7 +183,9 @@ static inline void parse_value(const option *o, const char *text)
     char *end = NULL;
     errno = 0;
     if (o->kind == 'l') { add_item((list *)o->value, o->name, text); return; }
-    if (o->kind == 's') {
+    if (o->kind == 's' || o->kind == 'n') {
+        if (o->kind == 'n' && !*text)
+            fail(2, "%s: expected the name of a file, found \"\"", o->name);
         *(const char **)o->value = text;
     } else if (o->kind == 'u') {
         *(uint64_t *)o->value = strtoull(text, &end, 10);
@@ -255,14 +252,20 @@ static inline int read_until(FILE *file, const char *name, int stop, buffer *t)
     return c == stop || t->size > before;
 }
 
-/* Open the file at *path; "-" is standard input, which *path says then. NULL, and
- * why is said, if it cannot be opened or not one byte of it can be read, as with
- * a folder.                                                                   */
+/* What messages call it. */
+static inline const char *file_name(const char *path)
+{
+    return strcmp(path, "-") == 0 ? "standard input" : *path ? path : "\"\"";
+}
+
+/* Open the file at *path, which becomes its name for messages; "-" is standard
+ * input. NULL, and why is said, if it cannot be opened or not one byte of it can
+ * be read, as with a folder.                                                  */
 static inline FILE *open_text(const char **path)
 {
     FILE *file = strcmp(*path, "-") == 0 ? stdin : fopen(*path, "rb");
     int   c = file ? getc(file) : EOF;
-    if (file == stdin) *path = "standard input";
+    *path = file_name(*path);
     if (c != EOF) ungetc(c, file);
     if (file && !ferror(file)) return file;
     warn("%s: %s", *path, strerror(errno));
@@ -298,14 +301,37 @@ static inline char *read_prompt_file(const char *path, size_t *size)
     return text;
 }
 
-/* The next line from *at on that is not empty, without its end; NULL: none. */
-static inline const char *next_line(const char *text, size_t size, size_t *at, size_t *length)
+/* A file, line by line. */
+typedef struct lines {
+    const char   *name;         /* of the file                                   */
+    const char   *text, *end;   /* what is left of it                            */
+    unsigned long number;       /* of the last line, from 1 on                   */
+} lines;
+
+/* `text`, which was read from the file at `path`. */
+static inline lines lines_of(const char *path, const char *text, size_t size)
 {
-    while (*at < size && (text[*at] == '\n' || text[*at] == '\r')) ++*at;
-    text += *at;
-    for (*length = 0; *at < size && text[*length] != '\n'; ++*at) ++*length;
-    if (*length && text[*length - 1] == '\r') --*length;
-    return *length ? text : NULL;
+    lines l;
+    l.name = file_name(path);
+    l.text = text;
+    l.end = text + size;
+    l.number = 0;
+    return l;
+}
+
+/* The next line that is not empty, without its end; NULL: there is none. */
+static inline const char *next_line(lines *l, size_t *length)
+{
+    while (l->text < l->end) {
+        const char *line = l->text;
+        const char *stop = (const char *)memchr(line, '\n', (size_t)(l->end - line));
+        l->text = stop ? stop + 1 : l->end;
+        l->number++;
+        *length = (size_t)((stop ? stop : l->end) - line);
+        while (*length && line[*length - 1] == '\r') --*length;
+        if (*length) return line;
+    }
+    return NULL;
 }
 
 static inline int exists(const char *path)
@@ -316,11 +342,21 @@ static inline int exists(const char *path)
     return file != NULL;
 }
 
-/* Open the file that becomes `path` when it is complete; *part is its name. */
+/* Open the file that becomes `path` when it is complete; *part is its name. No two
+ * programs that run at the same time have the same one, and none is in the way of
+ * a later program if this one dies.                                           */
 static inline FILE *open_part(const char *path, char **part)
 {
-    *part = (char *)grab(strlen(path) + 6, 1);
-    return fopen(strcat(strcpy(*part, path), ".part"), "wb");
+#if defined(_POSIX_VERSION)
+    unsigned long own = (unsigned long)getpid();
+#elif defined(_WIN32)
+    unsigned long own = (unsigned long)_getpid();
+#else
+    unsigned long own = 0;
+#endif
+    *part = (char *)grab(strlen(path) + 64, 1);
+    sprintf(*part, "%s.%lu-%lu.part", path, (unsigned long)time(NULL), own);
+    return fopen(*part, "wb");
 }
 
 /* Fail now if write_file would. */
@@ -362,7 +398,8 @@ static inline rwkv_model *open_model(const char *path, const rwkv_options *optio
     rwkv_info   info;
     int         i = 0;
     char        known[128] = "";
-    if (!path) fail(2, "expected a model file (try --help)");
+    if (!path || !*path)
+        fail(2, "expected a model file%s (try --help)", path ? ", found \"\"" : "");
     while (options && options->isa && rwkv_isa_available(i) &&
            strcmp(rwkv_isa_available(i), options->isa) != 0) {
         strncat(known, i ? ", " : "", sizeof known - strlen(known) - 1);
@@ -397,50 +434,76 @@ static inline int end_of_text(const rwkv_model *model)
     return rwkv_token_bytes(model, 0, &length) && length > 0 ? -1 : 0;
 }
 
-/* How many tokens a text has; negative, and why is said, if it cannot be read. */
-static inline int count_tokens(const rwkv_model *model, const char *text, size_t size)
+/* How many tokens a text has; negative, and why is said, if it cannot be read. The
+ * message calls it `name`, and if it is a line of that file, gives its number
+ * (else 0).                                                                   */
+static inline int count_tokens(const rwkv_model *model, const char *name, unsigned long line,
+                               const char *text, size_t size)
 {
     int    n = size > INT_MAX / 2 ? -RWKV_ERR_ARGUMENT : rwkv_tokenize(model, text, size, NULL, 0);
     size_t i = 0;
+    char   where[32] = "";
+    if (line) sprintf(where, ", line %lu", line);
     if (n == -RWKV_ERR_MISMATCH) {
         while (i < size && rwkv_tokenize(model, text + i, 1, NULL, 0) >= 0) i++;
-        warn("the text has a byte that no token has, byte %lu: %02X hexadecimal; is it UTF-8?",
-             (unsigned long)i, i < size ? (unsigned)(unsigned char)text[i] : 0);
+        warn("%s%s: a byte that no token has, byte %lu: %02X hexadecimal; is it UTF-8?", name,
+             where, (unsigned long)i, i < size ? (unsigned)(unsigned char)text[i] : 0);
     } else if (n == -RWKV_ERR_ARGUMENT) {
-        warn("%lu bytes of text: at most %d", (unsigned long)size, INT_MAX / 2);
+        warn("%s%s: %lu bytes of text: at most %d", name, where, (unsigned long)size, INT_MAX / 2);
     } else if (n < 0) {
-        warn("the text: %s", rwkv_result_string((rwkv_result)-n));
+        warn("%s%s: %s", name, where, rwkv_result_string((rwkv_result)-n));
     }
     return n;
 }
 
-/* The tokens of a text. */
-static inline int *tokens_of(const rwkv_model *model, const char *text, size_t size, int *n)
+/* The tokens of a text; NULL, and why is said, if it cannot be read. */
+static inline int *try_tokens(const rwkv_model *model, const char *name, unsigned long line,
+                              const char *text, size_t size, int *n)
 {
     int *tokens;
-    *n = count_tokens(model, text, size);
-    if (*n < 0) exit(1);
+    *n = count_tokens(model, name, line, text, size);
+    if (*n < 0) return NULL;
     tokens = (int *)grab((size_t)*n, sizeof *tokens);
     rwkv_tokenize(model, text, size, tokens, *n);
     return tokens;
 }
 
-/* Read a text; returns how many tokens it has. */
-static inline int read_text(const rwkv_model *model, rwkv_state *state, const char *text,
-                            size_t size)
+static inline int *tokens_of(const rwkv_model *model, const char *text, size_t size, int *n)
+{
+    int *tokens = try_tokens(model, "the text", 0, text, size, n);
+    if (!tokens) exit(1);
+    return tokens;
+}
+
+static inline void read_text(const rwkv_model *model, rwkv_state *state, const char *text,
+                             size_t size)
 {
     int n, *tokens = tokens_of(model, text, size, &n);
     rwkv_eval_sequence(tokens, n, state);
     free(tokens);
-    return n;
 }
 
-/* Where every text begins: after the end of the one before. Returns how many
- * tokens that is, 1 or 0.                                                     */
-static inline int begin_text(const rwkv_model *model, rwkv_state *state)
+/* Begin a text: with `bos` after the end of the one before, if the model has such a
+ * token. Returns how many tokens that is, 1 or 0.                             */
+static inline int begin_text(const rwkv_model *model, rwkv_state *state, int bos)
 {
     rwkv_state_reset(state);
-    return end_of_text(model) == 0 && rwkv_eval(0, state) != NULL;
+    return bos && end_of_text(model) == 0 && rwkv_eval(0, state) != NULL;
+}
+
+/* The tokens of a prompt, which begins a text. Fails if there are none. */
+static inline int *prompt_tokens(const rwkv_model *model, const char *text, size_t size, int bos,
+                                 int *n)
+{
+    int begin = bos && end_of_text(model) == 0, *tokens;
+    *n = count_tokens(model, "the text", 0, text, size);
+    if (*n < 0) exit(1);
+    if (*n + begin == 0)
+        fail(2, "nothing to go on from: the prompt is empty and no token comes before");
+    tokens = (int *)grab((size_t)(*n + begin), sizeof *tokens); /* zeros */
+    rwkv_tokenize(model, text, size, tokens + begin, *n);
+    *n += begin;
+    return tokens;
 }
 
 /* The token that TOKEN of "TOKEN" or "TOKEN=X" names: by its number or its text. */
@@ -454,7 +517,8 @@ static inline int token_named(const rwkv_model *model, const char *option_name, 
                  (int)size, name);
         return atoi(name);
     }
-    tokens = tokens_of(model, name, size, &n);
+    tokens = try_tokens(model, option_name, 0, name, size, &n);
+    if (!tokens) exit(1);
     token = tokens[0];
     free(tokens);
     if (n != 1)

@@ -88,7 +88,7 @@ int main(int argc, char **argv)
     settings s = {{0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}},
                   {0.7f, 0.9f, 0, 0, 0, 0.996f, NULL, 0, 0, NULL, 0}, {{NULL}, 0}, {{NULL}, 0},
                   {{{NULL}, 0}, "", 0, 0}, 256, 1, 1, 1, 0};
-    int help = 0, n_read, n_written;
+    int help = 0, n_read, n_written, *tokens;
     const char *words[2] = {NULL, ""};
     const option options[] = {
         SAMPLER_OPTIONS(s.sampler), {"--length", 'i', &s.length, 0, INT_MAX},
@@ -107,7 +107,7 @@ int main(int argc, char **argv)
 
     s.sampler.seed = (uint64_t)time(NULL);
     parse_options(argc, argv, options, words, 2);
-    if (help) { print_usage(&s); return 0; }
+    if (help) return print_usage(&s), all_said();
     model = open_model(words[0], &s.model);
     state = new_state(model);
     s.sampler.bias = biases;
@@ -116,6 +116,7 @@ int main(int argc, char **argv)
     if (!s.quiet) describe(&s, model, words[0]);
     size = strlen(words[1]);
     if (strcmp(words[1], "-") == 0) words[1] = piped = read_prompt_file("-", &size);
+    tokens = prompt_tokens(model, words[1], size, s.bos, &n_read);
 
     out = writer_to(stdout);
     writer_style(&out, "1");
@@ -123,9 +124,7 @@ int main(int argc, char **argv)
     writer_style(&out, "0");
     writer_flush(&out);
     begin = seconds();
-    n_read = s.bos ? begin_text(model, state) : 0;
-    n_read += read_text(model, state, words[1], size);
-    if (n_read == 0) fail(2, "nothing to continue: the prompt is empty and no token comes before");
+    rwkv_eval_sequence(tokens, n_read, state);
     middle = seconds();
     catch_interrupt();
     n_written = write_text(&s, &out, state, model);
@@ -135,6 +134,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "\nread %d tokens in %.3f s (%.0f/s), wrote %d in %.3f s (%.0f/s)\n",
                 n_read, middle - begin, rate(n_read, middle - begin), n_written, end - middle,
                 rate(n_written, end - middle));
+    free(tokens);
     free(piped);
     free(s.sampler.counts);
     rwkv_state_free(state);

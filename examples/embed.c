@@ -33,12 +33,14 @@ static double dot(const float *a, const float *b, int n)
 }
 
 /* Read a line into the state and keep the vector. */
-static void embed(line *l, const rwkv_model *model, rwkv_state *state, int bos)
+static void embed(line *l, const rwkv_model *model, rwkv_state *state, int bos, const lines *from)
 {
-    int D = rwkv_model_info(model).n_embd;
-    rwkv_state_reset(state);
-    if (bos) begin_text(model, state);
-    read_text(model, state, l->text, l->size);
+    int  D = rwkv_model_info(model).n_embd, n;
+    int *tokens = try_tokens(model, from->name, from->number, l->text, l->size, &n);
+    if (!tokens) exit(1);
+    begin_text(model, state, bos);
+    rwkv_eval_sequence(tokens, n, state);
+    free(tokens);
     l->vector = (float *)grab((size_t)D, sizeof *l->vector);
     memcpy(l->vector, rwkv_hidden(state), (size_t)D * sizeof *l->vector);
     l->length = sqrt(dot(l->vector, l->vector, D));
@@ -51,51 +53,52 @@ static void print_vector(const line *l, int D)
     putchar('\n');
 }
 
-static void print_cosines(const line *lines, int n, int i, int D, writer *out)
+static void print_cosines(const line *row, int n, int i, int D, writer *out)
 {
     int k;
     for (k = 0; k < n; k++) {
-        double scale = lines[i].length * lines[k].length;
-        printf("%6.3f ", scale > 0 ? dot(lines[i].vector, lines[k].vector, D) / scale : 0);
+        double scale = row[i].length * row[k].length;
+        printf("%6.3f ", scale > 0 ? dot(row[i].vector, row[k].vector, D) / scale : 0);
     }
     putchar(' ');
-    writer_put(out, lines[i].text, lines[i].size);
+    writer_put(out, row[i].text, row[i].size);
     writer_end(out);
 }
 
 int main(int argc, char **argv)
 {
-    const char  *words[2] = {NULL, "-"}, *start;
+    const char  *words[2] = {NULL, "-"};
     int          help = 0, vectors = 0, bos = 1, D, i, n = 0;
-    size_t       size, at, length;
+    size_t       size;
     char        *text;
-    line        *lines;
+    lines        all, left;
+    line        *row;
     rwkv_model  *model;
     rwkv_state  *state;
-    writer       out = writer_to(stdout);
+    writer       out = table_to(stdout);
     const option options[] = {{"--vectors", '1', &vectors, 0, 0}, {"--no-bos", '0', &bos, 0, 0},
                               HELP_OPTIONS(help)};
     parse_options(argc, argv, options, words, 2);
-    if (help) return fputs(usage, stdout), 0;
+    if (help) return fputs(usage, stdout), all_said();
     model = open_model(words[0], NULL);
     state = new_state(model);
     D = rwkv_model_info(model).n_embd;
     text = read_file(words[1], &size);
-    for (at = 0; next_line(text, size, &at, &length);) n++;
-    if (n == 0) fail(1, "%s: no lines", strcmp(words[1], "-") ? words[1] : "standard input");
-    lines = (line *)grab((size_t)n, sizeof *lines);
-    for (n = 0, at = 0; (start = next_line(text, size, &at, &length)) != NULL; n++) {
-        lines[n].text = start;
-        lines[n].size = length;
-        embed(&lines[n], model, state, bos);
+    all = lines_of(words[1], text, size);
+    for (left = all; next_line(&left, &size);) n++;
+    if (n == 0) fail(1, "%s: no lines", all.name);
+    row = (line *)grab((size_t)n, sizeof *row);
+    for (i = 0; i < n; i++) {
+        row[i].text = next_line(&all, &row[i].size);
+        embed(&row[i], model, state, bos, &all);
     }
     for (i = 0; i < n && writer_flush(&out); i++) {
-        if (vectors) print_vector(&lines[i], D);
-        else print_cosines(lines, n, i, D, &out);
+        if (vectors) print_vector(&row[i], D);
+        else print_cosines(row, n, i, D, &out);
     }
-    if (!writer_flush(&out)) writer_quit(&out);
-    for (i = 0; i < n; i++) free(lines[i].vector);
-    free(lines);
+    writer_close(&out);
+    for (i = 0; i < n; i++) free(row[i].vector);
+    free(row);
     free(text);
     rwkv_state_free(state);
     rwkv_free(model);

@@ -9,21 +9,21 @@ int main(int argc, char **argv)
     rwkv_model  *model = rwkv_load(argc > 1 ? argv[1] : "examples/story.rwkv", NULL, &error);
     rwkv_state  *state = rwkv_state_new(model);
     rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .seed = 3};
-    int          tokens[48], n = rwkv_tokenize(model, "Once upon a time", 16, tokens, 48);
-    int          size, token; /* 0: the end of a text, and what comes before one */
-    const float *logits = rwkv_eval(0, state) ? rwkv_eval_sequence(tokens, n, state) : NULL;
+    rwkv_utf8    stream = {{0}, 0}; /* makes whole characters of the bytes of tokens */
+    char         text[4096] = "Once upon a time"; /* a token has at most 1024 bytes */
+    int          tokens[48], size, token, n = rwkv_tokenize(model, text, 16, tokens, 48);
 
-    if (logits) printf("Once upon a time");
-    else fprintf(stderr, "hello: %s\n", !model ? error.message : !state ? "no memory for a state"
-                                        : "the file has no vocabulary that can encode text");
-    for (n = 0; logits && n < 200 && (token = rwkv_sample(&sampler, state)) != 0; n++) {
+    if (!rwkv_eval(0, state) || !rwkv_eval_sequence(tokens, n, state)) /* 0 begins a text */
+        return fprintf(stderr, "hello: %s\n", model ? "no vocabulary or memory" : error.message), 1;
+    printf("%s", text);
+    for (n = 0; n < 200 && (token = rwkv_sample(&sampler, state)) != 0; n++) { /* and ends it */
         const char *bytes = rwkv_token_bytes(model, token, &size);
-        fwrite(bytes, 1, (size_t)size, stdout);
+        fwrite(text, 1, (size_t)rwkv_utf8_push(&stream, bytes, size, text, sizeof text), stdout);
         fflush(stdout);
-        logits = rwkv_eval(token, state);
+        rwkv_eval(token, state);
     }
-    if (logits) puts("");
+    printf("%.*s\n", rwkv_utf8_push(&stream, NULL, 0, text, sizeof text), text);
     rwkv_state_free(state);
     rwkv_free(model);
-    return logits ? 0 : 1;
+    return 0;
 }

@@ -12,7 +12,8 @@
 #define PIECE 65536 /* bytes of text in memory */
 #endif
 #define AHEAD (PIECE / 16) /* of these, what follows a cut at least: more than any token has */
-#define STEP 512 /* tokens between two reports */
+#define STEP 84 /* tokens evaluated at once, so that a slow model reports often */
+#define REDRAW 0.25 /* seconds from one report to the next, at least */
 
 static const char usage[] =
     "usage: perplexity [options] MODEL [FILE | -]\n"
@@ -26,8 +27,8 @@ static const char usage[] =
 
 typedef struct measure {
     double tokens, bytes, nats; /* so far */
-    double size, begin;         /* of the whole file, or 0; when it began */
-    int    shown;               /* is the progress to be seen? */
+    double size, begin, next;   /* of the whole file, or 0; when it began; next report */
+    int    width;               /* of the terminal that sees the progress, or 0 */
 } measure;
 
 /* Bytes from here to the end of a file; 0: it cannot tell. */
@@ -40,15 +41,17 @@ static double bytes_left(FILE *file)
     return end > here ? (double)end - (double)here : 0;
 }
 
-static void report(const measure *m)
+static void report(measure *m)
 {
-    double time = seconds() - m->begin, left = fmax(0, time * (m->size / m->bytes - 1));
-    fprintf(stderr, "\r%.1f MB, %.3f nats per token, %.0f tokens/s", m->bytes / 1e6,
-            m->nats / m->tokens, m->tokens / time);
+    double now = seconds(), time = now - m->begin, left = fmax(0, time * (m->size / m->bytes - 1));
+    char   text[512];
+    int    n = sprintf(text, "%.1f MB, %.3f nats per token, %.0f tokens/s", m->bytes / 1e6,
+                       m->nats / m->tokens, m->tokens / time);
     if (m->size > 0)
-        fprintf(stderr, ", %3.0f %%, %.0f:%02.0f:%02.0f left ", 100 * m->bytes / m->size,
+        sprintf(text + n, ", %3.0f %%, %.0f:%02.0f:%02.0f left", 100 * m->bytes / m->size,
                 floor(left / 3600), floor(fmod(left / 60, 60)), floor(fmod(left, 60)));
-    fflush(stderr);
+    fprintf(stderr, "\r%-*.*s", m->width - 1, m->width - 1, text);
+    m->next = now + REDRAW;
 }
 
 /* Score the tokens of a piece of text. */
@@ -64,7 +67,7 @@ static void score(measure *m, rwkv_state *state, const int *tokens, int n, doubl
         m->tokens += rows;
         m->bytes += bytes * rows / n;
         if (m->nats != m->nats) fail(1, "the logits are no numbers before token %.0f", m->tokens);
-        if (m->shown) report(m);
+        if (m->width && seconds() >= m->next) report(m);
     }
 }
 
@@ -106,24 +109,23 @@ int main(int argc, char **argv)
     const char  *words[2] = {NULL, "-"};
     int          help = 0, quiet = 0, bos = 1, n, *tokens;
     size_t       have = 0, used, got;
-    rwkv_options load = {0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
-    measure      m = {0, 0, 0, 0, 0, 0};
+    rwkv_options load = {0, 0, STEP, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
+    measure      m = {0, 0, 0, 0, 0, 0, 0};
     rwkv_model  *model;
     rwkv_state  *state;
-    writer       out = writer_to(stdout);
     FILE        *file;
     const option options[] = {{"--no-bos", '0', &bos, 0, 0}, {"--quiet", '1', &quiet, 0, 0},
                               {"--threads", 'i', &load.n_threads, 1, 256}, HELP_OPTIONS(help)};
     parse_options(argc, argv, options, words, 2);
-    if (help) return fputs(usage, stdout), 0;
+    if (help) return fputs(usage, stdout), all_said();
     model = open_model(words[0], &load);
     state = new_state(model);
     file = open_text(&words[1]);
     if (!file) return 1;
     m.size = bytes_left(file);
-    m.shown = !quiet && is_terminal(stderr);
+    m.width = quiet ? 0 : writer_to(stderr).width;
     m.begin = seconds();
-    if (bos) begin_text(model, state);
+    begin_text(model, state, bos);
 
     do {
         got = fread(text + have, 1, sizeof text - have, file);
@@ -135,14 +137,13 @@ int main(int argc, char **argv)
         free(tokens);
         memmove(text, text + used, have -= used);
     } while (got > 0);
-    if (m.shown && m.tokens > 0) fprintf(stderr, "\r%79s\r", "");
+    if (m.width) fprintf(stderr, "\r%*s\r", m.width - 1, "");
     if (m.tokens < 1) fail(1, "%s: no text in it", words[1]);
     printf("tokens          %.0f\nbytes           %.0f\nnats per token  %.5f\n"
            "perplexity      %.4f\nbits per byte   %.5f\n", m.tokens, m.bytes, m.nats / m.tokens,
            exp(m.nats / m.tokens), m.nats / log(2) / m.bytes);
-    if (!writer_flush(&out)) writer_quit(&out);
     if (file != stdin) fclose(file);
     rwkv_state_free(state);
     rwkv_free(model);
-    return 0;
+    return all_said();
 }

@@ -29,28 +29,30 @@ static const char own_text[] =
     "a hundred years,\" said the fox. Anna was afraid, but she thought of her father and of "
     "the mill. She went up to the giant, and she said in his ear,";
 
-static int *read_prefix(const char *file, const rwkv_model *model, int *n)
+static int *prefix_tokens(const char *file, const rwkv_model *model, int *n)
 {
     size_t size = sizeof own_text - 1;
     char  *text = file ? read_prompt_file(file, &size) : NULL;
     int   *tokens = tokens_of(model, text ? text : own_text, size, n);
-    if (*n == 0) fail(1, "%s: no text in it", strcmp(file, "-") ? file : "standard input");
+    if (*n == 0) fail(1, "%s: no text in it", file_name(file));
     free(text);
     return tokens;
 }
 
-static void read_tokens(const int *tokens, int n, int end, rwkv_state *state)
+static void read_prefix(const rwkv_model *model, const int *tokens, int n, rwkv_state *state)
 {
-    rwkv_state_reset(state);
-    if (end == 0) rwkv_eval(0, state);
+    begin_text(model, state, 1);
     rwkv_eval_sequence(tokens, n, state);
 }
 
-static void write_text(const rwkv_model *model, rwkv_sampler *sampler, int length,
+static void write_text(const rwkv_model *model, rwkv_sampler *sampler, int number, int length,
                        rwkv_state *state)
 {
     writer out = writer_to(stdout);
     int    end = end_of_text(model), n, token;
+    char   mark[32];
+    sprintf(mark, "%d. ...", number);
+    writer_put(&out, mark, strlen(mark));
     for (n = 0; n < length && (token = rwkv_sample(sampler, state)) != end; n++) {
         if (!writer_token(&out, model, token)) break;
         rwkv_eval(token, state);
@@ -62,7 +64,7 @@ int main(int argc, char **argv)
 {
     rwkv_sampler sampler = {.temperature = 0.7f, .top_p = 0.9f, .decay = 0.996f, .seed = 1}, s;
     const char  *words[2] = {NULL, NULL};
-    int          count = 4, length = 60, help = 0, *tokens, n, i, end, equal = 0;
+    int          count = 4, length = 60, help = 0, *tokens, n, i, equal = 0;
     double       begin, reading, copying = 0, again = 0;
     rwkv_model  *model;
     rwkv_state  *prefix, *state;
@@ -70,17 +72,16 @@ int main(int argc, char **argv)
     const option options[] = {SAMPLER_OPTIONS(sampler), {"--count", 'i', &count, 1, 1000000},
                               {"--length", 'i', &length, 0, INT_MAX}, HELP_OPTIONS(help)};
     parse_options(argc, argv, options, words, 2);
-    if (help) return printf(usage, count, length, SAMPLER_DEFAULTS(sampler)), 0;
+    if (help) return printf(usage, count, length, SAMPLER_DEFAULTS(sampler)), all_said();
     model = open_model(words[0], NULL);
-    end = end_of_text(model);
     V = (size_t)rwkv_model_info(model).n_vocab * sizeof(float);
     sampler.counts = (float *)grab(1, V);
-    tokens = read_prefix(words[1], model, &n);
+    tokens = prefix_tokens(words[1], model, &n);
     prefix = new_state(model);
     state = new_state(model);
 
     begin = seconds();
-    read_tokens(tokens, n, end, prefix);
+    read_prefix(model, tokens, n, prefix);
     reading = seconds() - begin;
     for (i = 0; i < count; i++) {
         begin = seconds();
@@ -89,12 +90,11 @@ int main(int argc, char **argv)
         s = sampler;
         s.seed += (uint64_t)i;
         memset(s.counts, 0, V);
-        printf("%d. ...", i + 1);
-        write_text(model, &s, length, state);
+        write_text(model, &s, i + 1, length, state);
 
         /* What it would cost without a copy, and that it would be the same. */
         begin = seconds();
-        read_tokens(tokens, n, end, state);
+        read_prefix(model, tokens, n, state);
         again += seconds() - begin;
         equal += memcmp(rwkv_logits(state), rwkv_logits(prefix), V) == 0;
     }

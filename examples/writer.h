@@ -4,14 +4,8 @@
 #ifndef WRITER_H
 #define WRITER_H
 
-#include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/ioctl.h>
-#include <unistd.h>
 #endif
 
 typedef struct writer {
@@ -42,6 +36,14 @@ static inline writer writer_to(FILE *file)
 #ifdef SIGPIPE
     signal(SIGPIPE, SIG_IGN); /* a reader that leaves is an error of fflush */
 #endif
+    return w;
+}
+
+/* The same for the rows of a table, which are not broken. */
+static inline writer table_to(FILE *file)
+{
+    writer w = writer_to(file);
+    if (w.width) w.width = INT_MAX;
     return w;
 }
 
@@ -149,8 +151,22 @@ static inline void writer_quit(const writer *w)
     fail(1, "standard output: %s", strerror(w->error));
 }
 
-/* A line from standard input, and those that follow one that ends in \. 0: there
- * is none. A terminal shows `prompt` before it.                               */
+/* The end of main: fails if not all could be written. Returns 0. */
+static inline int writer_close(writer *w)
+{
+    if (!writer_flush(w)) writer_quit(w);
+    return 0;
+}
+
+/* The same, if nothing but printf wrote, as for --help. */
+static inline int all_said(void)
+{
+    writer w = writer_to(stdout);
+    return writer_close(&w);
+}
+
+/* A line from standard input, and those that follow one that ends in \, without
+ * blanks at its end. 0: there is none. A terminal shows `prompt` before it.   */
 static inline int ask(writer *w, const char *prompt, buffer *line)
 {
     int goes_on = 1, n, shown = is_terminal(stdin);
@@ -164,6 +180,8 @@ static inline int ask(writer *w, const char *prompt, buffer *line)
         goes_on = line->size && line->bytes[line->size - 1] == '\\';
         if (goes_on) line->bytes[line->size - 1] = '\n';
     }
+    while (line->size && strspn(line->bytes + line->size - 1, " \t\r\n") == 1)
+        line->bytes[--line->size] = '\0';
     if (n == 0 && shown) fputc('\n', w->file);
     return n > 0;
 }

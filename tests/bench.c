@@ -8,26 +8,12 @@
  * is the peak of fused multiply-adds. Both limits are measured in turn with
  * what they limit, round after round, and what is printed are medians: on a
  * shared machine only the ratios mean something.                             */
-#if !defined(_WIN32)
-#define _POSIX_C_SOURCE 200809L
-#endif
-#define RWKV_IMPLEMENTATION
-#include "../rwkv.h"
-#include "test.h"
-#include "ref.h"
-#include "model.h"
+#include "bench.h"
 #if !defined(_WIN32)
 #include <sys/resource.h>
 #endif
 
 enum { MOST_ROUNDS = 64, PREFILL = 512 };
-
-static double now(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static double peak_megabytes(void)
 {
@@ -164,18 +150,6 @@ static double fma_peak(int n)
 }
 
 /* ---- the model ---------------------------------------------------------- */
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return x[n / 2];
-}
 
 /* Multiply-adds of one token in the layers, and in the head.                 */
 static double layer_products(const rwkv_info *i)

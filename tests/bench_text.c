@@ -7,33 +7,9 @@
  * the folder of the npm package `tokenizers`, in which the Rust library of Hugging
  * Face is, and the vocabulary for it; it is run in turn with the 20B tokenizer on
  * the same text, round after round. Printed are medians.                     */
-#if !defined(_WIN32)
-#define _POSIX_C_SOURCE 200809L
-#endif
-#define RWKV_IMPLEMENTATION
-#include "../rwkv.h"
-#include "model.h"
+#include "bench.h"
 
 enum { TEXT_BYTES = 1000000, ROUNDS = 5 };
-
-static double now(void)
-{
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *x, int n)
-{
-    qsort(x, (size_t)n, sizeof *x, by_value);
-    return x[n / 2];
-}
 
 /* ---- texts -------------------------------------------------------------- */
 

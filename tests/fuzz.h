@@ -1,4 +1,4 @@
-/* fuzz.h: what every fuzz target is but for its function.
+/* fuzz.h: what every fuzz target is but for its function; include it alone.
  *
  *     fuzz_NAME FILE...       run these inputs; the last line is "N passed, 0 failed"
  *
@@ -7,9 +7,18 @@
 #ifndef FUZZ_H_INCLUDED
 #define FUZZ_H_INCLUDED
 
-#include "model.h"
+#define RWKV_IMPLEMENTATION
+#include "../rwkv.h"
 
+#if defined(FUZZ_LIBFUZZER) /* libFuzzer looks for new paths in rwkv.h alone */
+#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
+#endif
+#include "model.h"
+#include "ref_text.h"
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#if defined(FUZZ_LIBFUZZER)
+#pragma clang attribute pop
+#endif
 
 #define FUZZ_CHECK(condition) \
     do { \

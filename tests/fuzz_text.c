@@ -5,17 +5,7 @@
  * words become longer than a window, 5 asks for special tokens. The rest is the text,
  * which also goes through rwkv_utf8_push, whole and in pieces.
  * Run from the repository root.                                              */
-#define RWKV_IMPLEMENTATION
-#include "../rwkv.h"
-#if defined(FUZZ_LIBFUZZER) /* libFuzzer looks for new paths in rwkv.h alone */
-#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
-#endif
-#include "model.h"
-#include "ref_text.h"
 #include "fuzz.h"
-#if defined(FUZZ_LIBFUZZER)
-#pragma clang attribute pop
-#endif
 
 enum { LONGEST = 3500, VOCABULARIES = 3 };
 

@@ -4,16 +4,7 @@
  * Input: byte 0: bits 0-1 the tokenizer, 20B for 0; bit 2: the rest is the vocabulary section
  * as it is, for a byte of n_vocab - 1 before it. Otherwise the rest says what is in a section
  * whose lengths fit: see make_section; what is left over is also tokenized.  */
-#define RWKV_IMPLEMENTATION
-#include "../rwkv.h"
-#if defined(FUZZ_LIBFUZZER) /* libFuzzer looks for new paths in rwkv.h alone */
-#pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
-#endif
-#include "model.h"
 #include "fuzz.h"
-#if defined(FUZZ_LIBFUZZER)
-#pragma clang attribute pop
-#endif
 
 enum { MOST_WORDS = 1 << 15, BLOCK_WORDS = 8704 / 2, RAW = 4, UNSORTED = 8 };
 

@@ -402,8 +402,9 @@ static int sample_once(scene *c, float temperature, float top_p, uint64_t seed)
 
 static void odd_logits(void)
 {
-    static const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, 0, 3.4e38f, -3.4e38f,
-                                1e-45f};
+    /* not static, here and below: to tcc NAN is no constant */
+    const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, 0, 3.4e38f, -3.4e38f,
+                         1e-45f};
     const char *isa;
     int n, i, seed;
     for (n = 0; (isa = rwkv_isa_available(n)) != NULL; n++) {
@@ -446,7 +447,7 @@ static void odd_logits(void)
 
 static void odd_settings(void)
 {
-    static const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, -1, 1e-45f, 3e38f};
+    const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, -1, 1e-45f, 3e38f};
     scene c;
     int i, j, k;
     scene_open(&c, NULL);
@@ -702,8 +703,8 @@ static void checksum(void)
  * is not banned is.                                                          */
 static void bans(void)
 {
-    static const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, 0, 3.4e38f, -3.4e38f};
-    static const float adds[] = {-(float)INFINITY, (float)NAN};
+    const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, 0, 3.4e38f, -3.4e38f};
+    const float adds[] = {-(float)INFINITY, (float)NAN};
     static const float temperatures[] = {0, 1, 1e30f};
     rwkv_bias all[V + 1];
     float counts[V];
@@ -808,7 +809,7 @@ static void bad_bias(void)
 /* 1 and more keep the most probable alone, with its equals; the rest is off. */
 static void min_p_ends(void)
 {
-    static const float one[] = {1, 1.5f, HUGE_VALF}, off[] = {0, -1, (float)NAN, 1e-45f};
+    const float one[] = {1, 1.5f, HUGE_VALF}, off[] = {0, -1, (float)NAN, 1e-45f};
     scene c;
     size_t k;
     int t, seen = 0;
