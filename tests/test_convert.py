@@ -966,6 +966,10 @@ def limit_size():
     resource.setrlimit(resource.RLIMIT_FSIZE, (50000, 50000))
 
 
+def hear_signals():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a shell's background jobs ignore
+
+
 @case
 def interrupted():
     path = torch_of(make_model(V=3000, D=200, A=200, F=800, L=1)).zip(in_folder('slow'))
@@ -979,7 +983,7 @@ def interrupted():
                     seen.append(1)
                     process.send_signal(number)
                     return
-        code, errors, _ = run(path, path + '.rwkv', '--type', 'f16', kill=kill)
+        code, errors, _ = run(path, path + '.rwkv', '--type', 'f16', before=hear_signals, kill=kill)
         check(f'signal {number}', not seen or code == 130 and errors.count('\n') == 1,
               f'{code} {errors}')
         same('nothing left', [n for n in os.listdir(FOLDER) if n != 'slow'
