@@ -311,7 +311,7 @@ typedef struct rwkv_options {
     int            n_threads; /* parts a matrix is split into, at most 256;
                                  0: 1, or OpenMP's count if built with it      */
     int            chunk;     /* most rows in one pass over the weights, up to
-                                 65536; 0: 84. Sets the scratch of a state     */
+                                 65536; 0: 168. Sets the scratch of a state    */
     const char    *isa;       /* a name of rwkv_isa_available; NULL: the widest */
     rwkv_allocator allocator;
     rwkv_parallel  parallel;  /* NULL run: OpenMP if built with it, else the
@@ -2503,7 +2503,7 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
 }
 
 /* A multiple of the rows of every instruction set's large tile (14, 6).      */
-#define RWKV__DEFAULT_CHUNK 84
+#define RWKV__DEFAULT_CHUNK 168
 
 static void rwkv__clear(rwkv_error *error)
 {

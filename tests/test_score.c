@@ -147,7 +147,7 @@ static void logarithm(void)
 
 static void check_score(const shape *s)
 {
-    static const int chunks[] = {1, 7, 84}, threads[] = {1, 3}, lengths[] = {0, 1, 2, 8, 21, LONGEST};
+    static const int chunks[] = {1, 7, 168}, threads[] = {1, 3}, lengths[] = {0, 1, 2, 8, 21, LONGEST};
     model_image m = model_image_new(s);
     int tokens[LONGEST], i, c, k, t, length;
     float expected[LONGEST], is[LONGEST + 1];
