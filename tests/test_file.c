@@ -589,7 +589,7 @@ static void *arena_alloc(size_t size, size_t align, void *user)
 
 static void arena_without_free(void)
 {
-    enum { SIZE = 1 << 20 };
+    enum { SIZE = 1 << 22 };
     model_image m = model_image_new(&base_shape);
     uint8_t *memory = (uint8_t *)test_alloc(SIZE);
     rwkv_options o = options_isa(NULL);
