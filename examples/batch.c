@@ -140,9 +140,9 @@ int main(int argc, char **argv)
     } while (like.prompt);
     if (all == 0) fail(1, "%s: no prompts", like.from.name);
     writer_close(&out);
-    fprintf(stderr, "%d tokens in %d texts: together %.0f/s, one by one %.0f/s; %s\n", written, n,
-            rate(written, together), rate(written, alone),
-            equal == n ? "equal to the bit" : "NOT EQUAL");
+    if (n) fprintf(stderr, "%d tokens in %d texts: together %.0f/s, one by one %.0f/s; %s\n",
+                   written, n, rate(written, together), rate(written, alone),
+                   equal == n ? "equal to the bit" : "NOT EQUAL");
     free(file);
     rwkv_free(model);
     return equal == all ? 0 : 1;

@@ -68,6 +68,7 @@ static void answer(chat *c)
     rwkv_state_copy(c->asked, c->state);
     c->answered = c->out.trim = 1;
     c->out.last = 0;
+    catch_interrupt();
     for (i = 0; i < c->length && !c->stop.found && !interrupted; i++) {
         int         token = rwkv_sample(&c->sampler, c->state);
         const char *bytes = rwkv_token_bytes(c->model, token, &size);
@@ -94,8 +95,7 @@ static void obey(chat *c, const char *line, size_t size)
     if (strlen(line) < size) warn("there is a NUL in the command %s", line);
     else if (strcmp(line, "/reset") == 0) { begin_text(c->model, c->state, 1); c->answered = 0; }
     else if (strcmp(line, "/retry") == 0 && !c->answered) warn("/retry: there is no answer yet");
-    else if (strcmp(line, "/retry") == 0) {
-        catch_interrupt(); rwkv_state_copy(c->state, c->asked); answer(c); }
+    else if (strcmp(line, "/retry") == 0) { rwkv_state_copy(c->state, c->asked); answer(c); }
     else if (strcmp(line, "/help") == 0) fputs("(" COMMANDS "; // is a /)\n", stderr);
     else if (!save && !load) warn("%s: the commands are " COMMANDS ", and // is a /", line);
     else if (!*file) warn("%s: expected a FILE, as none was named before", line);
@@ -112,8 +112,8 @@ int main(int argc, char **argv)
     chat c = {NULL, NULL, NULL, {1.2f, 0.5f, 0, 0.4f, 0.4f, 0.996f, NULL, 0, 0, NULL, 0}, 400, 0, 0,
               NULL, NULL, {NULL, 0, 0}, {{{"\n\n"}, 1}, "", 0, 0}, writer_to(stdout)};
     const char  *model = NULL, *session = NULL;
-    int          help = 0, ok = 1;
     buffer       line = {NULL, 0, 0};
+    int          help = 0, ok = 1;
     const option options[] = {SAMPLER_OPTIONS(c.sampler), {"--session", 'n', &session, 0, 0},
         {"--user", 's', &c.user, 0, 0}, {"--length", 'i', &c.length, 0, INT_MAX},
         {"--bot", 's', &c.bot, 0, 0}, {"--stop", 'l', &c.stop.strings, 0, 0}, HELP_OPTIONS(help)};
@@ -126,6 +126,8 @@ int main(int argc, char **argv)
     c.sampler.counts = (float *)grab((size_t)rwkv_model_info(c.model).n_vocab, sizeof(float));
     if (!c.user) c.user = c.is_20b ? "Bob" : "User";
     if (!c.bot) c.bot = c.is_20b ? "Alice" : "Assistant";
+    check_text(c.model, "--user", 0, c.user, strlen(c.user));
+    check_text(c.model, "--bot", 0, c.bot, strlen(c.bot));
     begin_text(c.model, c.state, 1);
     if (session) open_session(c.state, &c.sampler, session, &c.file);
     if (is_terminal(stdin)) fputs("(" COMMANDS " or Ctrl-D; // is a /)\n", stderr);
@@ -133,15 +135,13 @@ int main(int argc, char **argv)
     while (!c.out.error && ask(&c.out, "> ", &line)) {
         if (line.size == 5 && strcmp(line.bytes, "/quit") == 0) break;
         if (line.bytes[0] == '/' && line.bytes[1] != '/') obey(&c, line.bytes, line.size);
-        else if (count_tokens(c.model, "the text", 0, line.bytes, line.size) > 0) {
-            catch_interrupt(); read_turn(&c, &line); answer(&c); }
+        else if (count_tokens(c.model, "the text", 0, line.bytes, line.size) > 0)
+            read_turn(&c, &line), answer(&c);
         if (session) ok = save_session(c.state, &c.sampler, session);
     }
     if (session) ok = save_session(c.state, &c.sampler, session);
     if (c.out.error && ok) writer_quit(&c.out);
-    free(line.bytes);
-    free(c.file.bytes);
-    free(c.sampler.counts);
+    free(line.bytes), free(c.file.bytes), free(c.sampler.counts);
     rwkv_state_free(c.asked);
     rwkv_state_free(c.state);
     rwkv_free(c.model);

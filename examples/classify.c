@@ -45,7 +45,7 @@ static label *parse_labels(char *names, int *n)
 static void score(label *l, const rwkv_model *model, const rwkv_state *prefix, rwkv_state *state,
                   int per_token)
 {
-    int    i, *tokens = tokens_of(model, l->text, strlen(l->text), &l->n_tokens);
+    int    i, *tokens = tokens_of(model, "--labels", l->text, strlen(l->text), &l->n_tokens);
     float *logprobs = (float *)grab((size_t)l->n_tokens, sizeof *logprobs);
     rwkv_state_copy(state, prefix);
     if (rwkv_score(tokens, l->n_tokens, state, logprobs) != RWKV_OK)

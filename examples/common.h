@@ -5,9 +5,10 @@
 #define COMMON_H
 
 #if defined(__unix__) || defined(__APPLE__)
-#ifndef _POSIX_C_SOURCE
-#define _POSIX_C_SOURCE 200809L
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700 /* POSIX of 2008, with realpath */
 #endif
+#include <sys/stat.h>
 #include <unistd.h>
 #elif defined(_WIN32)
 #include <io.h>
@@ -128,6 +129,12 @@ static inline void catch_interrupt(void)
     interrupted = 0;
     if (signal(SIGINT, on_interrupt) == SIG_IGN) signal(SIGINT, SIG_IGN);
 #endif
+}
+
+/* Ctrl-C ends the program again. */
+static inline void release_interrupt(void)
+{
+    if (signal(SIGINT, SIG_DFL) == SIG_IGN) signal(SIGINT, SIG_IGN);
 }
 
 /* ---- options -------------------------------------------------------------- */
@@ -273,22 +280,15 @@ static inline FILE *open_text(const char **path)
     return NULL;
 }
 
-/* All that is in that file, or NULL.                                         */
-static inline char *try_file(const char *path, size_t *size)
+static inline char *read_file(const char *path, size_t *size)
 {
     FILE  *file = open_text(&path);
     buffer t = {NULL, 0, 0};
-    if (file) read_until(file, path, EOF, &t);
-    if (file && file != stdin) fclose(file);
+    if (!file) exit(1);
+    read_until(file, path, EOF, &t);
+    if (file != stdin) fclose(file);
     *size = t.size;
     return t.bytes;
-}
-
-static inline char *read_file(const char *path, size_t *size)
-{
-    char *text = try_file(path, size);
-    if (!text) exit(1);
-    return text;
 }
 
 /* The same without the newline at its end, which most files have and few prompts
@@ -334,12 +334,32 @@ static inline const char *next_line(lines *l, size_t *length)
     return NULL;
 }
 
+/* Bytes from here to the end of a file; 0: it cannot tell. */
+static inline double bytes_left(FILE *file)
+{
+    long here = ftell(file), end;
+    if (here < 0 || fseek(file, 0, SEEK_END) != 0) return 0;
+    end = ftell(file);
+    if (fseek(file, here, SEEK_SET) != 0) fail(1, "cannot go back in the file");
+    return end > here ? (double)end - (double)here : 0;
+}
+
 static inline int exists(const char *path)
 {
     FILE *file = fopen(path, "rb");
     if (file) fclose(file);
     else if (errno != ENOENT) fail(1, "%s: %s", path, strerror(errno));
     return file != NULL;
+}
+
+/* The file that is meant by a path, which may be a link to it.               */
+static inline char *target_of(const char *path)
+{
+    char *target = NULL;
+#if defined(_POSIX_VERSION)
+    target = realpath(path, NULL);
+#endif
+    return target ? target : strcpy((char *)grab(strlen(path) + 1, 1), path);
 }
 
 /* Open the file that becomes `path` when it is complete; *part is its name. No two
@@ -362,29 +382,36 @@ static inline FILE *open_part(const char *path, char **part)
 /* Fail now if write_file would. */
 static inline void check_writable(const char *path)
 {
-    char *part;
-    FILE *file = open_part(path, &part);
+    char *target = target_of(path), *part;
+    FILE *file = open_part(target, &part);
     if (!file) fail(1, "%s: cannot be written: %s", path, strerror(errno));
     fclose(file);
     remove(part);
     free(part);
+    free(target);
 }
 
-/* Write a file that takes the place of an old one only when it is complete. 0,
- * and why is said, if that fails.                                             */
+/* Write a file that takes the place of an old one, and may be read by whom that
+ * may be, only when it is complete. 0, and why is said, if that fails.        */
 static inline int write_file(const char *path, const char *data, size_t size)
 {
-    char *part;
-    FILE *file = open_part(path, &part);
-    int   ok = file && fwrite(data, 1, size, file) == size;
+    char *target = target_of(path), *part;
+    FILE *file = open_part(target, &part);
+    int   ok = file != NULL;
+#if defined(_POSIX_VERSION)
+    struct stat old;
+    if (ok && stat(target, &old) == 0) ok = fchmod(fileno(file), old.st_mode & 0777) == 0;
+#endif
+    ok = ok && fwrite(data, 1, size, file) == size;
     if (file && fclose(file) != 0) ok = 0;
 #ifdef _WIN32
-    if (ok) remove(path);
+    if (ok) remove(target);
 #endif
-    if (ok) ok = rename(part, path) == 0;
+    if (ok) ok = rename(part, target) == 0;
     if (!ok) warn("%s: %s, writing %lu bytes", path, strerror(errno), (unsigned long)size);
     if (!ok && file) remove(part);
     free(part);
+    free(target);
     return ok;
 }
 
@@ -468,9 +495,19 @@ static inline int *try_tokens(const rwkv_model *model, const char *name, unsigne
     return tokens;
 }
 
-static inline int *tokens_of(const rwkv_model *model, const char *text, size_t size, int *n)
+/* Fail if a text cannot be read, which begins at byte `at` of the file `name`. */
+static inline void check_text(const rwkv_model *model, const char *name, double at,
+                              const char *text, size_t size)
 {
-    int *tokens = try_tokens(model, "the text", 0, text, size, n);
+    if (count_tokens(model, name, 0, text, size) >= 0) return;
+    if (at > 0) warn("%s: counted from byte %.0f on", name, at);
+    exit(1);
+}
+
+static inline int *tokens_of(const rwkv_model *model, const char *name, const char *text,
+                             size_t size, int *n)
+{
+    int *tokens = try_tokens(model, name, 0, text, size, n);
     if (!tokens) exit(1);
     return tokens;
 }
@@ -478,7 +515,7 @@ static inline int *tokens_of(const rwkv_model *model, const char *text, size_t s
 static inline void read_text(const rwkv_model *model, rwkv_state *state, const char *text,
                              size_t size)
 {
-    int n, *tokens = tokens_of(model, text, size, &n);
+    int n, *tokens = tokens_of(model, "the text", text, size, &n);
     rwkv_eval_sequence(tokens, n, state);
     free(tokens);
 }
@@ -517,8 +554,7 @@ static inline int token_named(const rwkv_model *model, const char *option_name, 
                  (int)size, name);
         return atoi(name);
     }
-    tokens = try_tokens(model, option_name, 0, name, size, &n);
-    if (!tokens) exit(1);
+    tokens = tokens_of(model, option_name, name, size, &n);
     token = tokens[0];
     free(tokens);
     if (n != 1)
@@ -574,18 +610,24 @@ static inline int save_session(const rwkv_state *state, const rwkv_sampler *samp
 
 static inline int load_session(rwkv_state *state, rwkv_sampler *sampler, const char *path)
 {
-    size_t      need = rwkv_state_save(state, NULL, 0), size = 0, i;
-    char       *data = try_file(path, &size);
-    rwkv_result result = size < need || size == need + 8
-                             ? rwkv_state_load(state, data, size < need ? size : need)
-                             : RWKV_ERR_FORMAT;
-    if (data && result == RWKV_ERR_MISMATCH)
+    size_t      need = rwkv_state_save(state, NULL, 0), most = need + 9, size, i;
+    char       *data = (char *)grab(most, 1);
+    FILE       *file = open_text(&path);
+    rwkv_result result = RWKV_ERR_FILE;
+    size = file ? fread(data, 1, most, file) : 0;
+    if (file && !ferror(file))
+        result = size < need || size == need + 8
+                     ? rwkv_state_load(state, data, size < need ? size : need)
+                     : RWKV_ERR_FORMAT;
+    if (result == RWKV_ERR_MISMATCH)
         warn("%s: belongs to another model file", path);
-    else if (data && size == need + 8 && result != RWKV_OK)
+    else if (file && (size == need + 8 || result == RWKV_ERR_FILE) && result != RWKV_OK)
         warn("%s: %s", path, rwkv_result_string(result));
-    else if (data && result != RWKV_OK)
-        warn("%s: %s (%lu bytes; a session of this model has %lu)", path,
-             rwkv_result_string(result), (unsigned long)size, (unsigned long)need + 8);
+    else if (file && result != RWKV_OK)
+        warn("%s: %s (%lu bytes%s; a session of this model has %lu)", path,
+             rwkv_result_string(result), (unsigned long)size, size == most ? " or more" : "",
+             (unsigned long)need + 8);
+    if (file && file != stdin) fclose(file);
     if (result == RWKV_OK)
         for (sampler->seed = 0, i = 0; i < 8; i++)
             sampler->seed |= (uint64_t)(unsigned char)data[need + i] << (8 * i);

@@ -25,5 +25,5 @@ int main(int argc, char **argv)
     printf("%.*s\n", rwkv_utf8_push(&stream, NULL, 0, text, sizeof text), text);
     rwkv_state_free(state);
     rwkv_free(model);
-    return 0;
+    return fclose(stdout) != 0;
 }

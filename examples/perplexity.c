@@ -31,16 +31,6 @@ typedef struct measure {
     int    width;               /* of the terminal that sees the progress, or 0 */
 } measure;
 
-/* Bytes from here to the end of a file; 0: it cannot tell. */
-static double bytes_left(FILE *file)
-{
-    long here = ftell(file), end;
-    if (here < 0 || fseek(file, 0, SEEK_END) != 0) return 0;
-    end = ftell(file);
-    if (fseek(file, here, SEEK_SET) != 0) fail(1, "cannot go back in the file");
-    return end > here ? (double)end - (double)here : 0;
-}
-
 static void report(measure *m)
 {
     double now = seconds(), time = now - m->begin, left = fmax(0, time * (m->size / m->bytes - 1));
@@ -52,6 +42,11 @@ static void report(measure *m)
                 floor(left / 3600), floor(fmod(left / 60, 60)), floor(fmod(left, 60)));
     fprintf(stderr, "\r%-*.*s", m->width - 1, m->width - 1, text);
     m->next = now + REDRAW;
+}
+
+static void clear(const measure *m)
+{
+    if (m->width) fprintf(stderr, "\r%*s\r", m->width - 1, "");
 }
 
 /* Score the tokens of a piece of text. */
@@ -77,8 +72,8 @@ static int cuts(const rwkv_model *model, const char *text, size_t size, size_t a
                 int n)
 {
     int  n_left, n_right, equal;
-    int *left = tokens_of(model, text, at, &n_left);
-    int *right = tokens_of(model, text + at, size - at, &n_right);
+    int *left = tokens_of(model, "", text, at, &n_left);
+    int *right = tokens_of(model, "", text + at, size - at, &n_right);
     equal = n_left + n_right == n && !memcmp(left, all, (size_t)n_left * sizeof *all) &&
             !memcmp(right, all + n_left, (size_t)n_right * sizeof *all);
     free(left);
@@ -92,7 +87,7 @@ static int cuts(const rwkv_model *model, const char *text, size_t size, size_t a
 static size_t cut(const rwkv_model *model, const char *text, size_t size)
 {
     size_t at, last = 0;
-    int    n, tries = 200, *all = tokens_of(model, text, size, &n);
+    int    n, tries = 200, *all = tokens_of(model, "", text, size, &n);
     for (at = size - AHEAD; at > 0 && tries > 0; at--) {
         if (((unsigned char)text[at] & 0xC0) == 0x80) continue; /* inside a character */
         if (!last) last = at;
@@ -108,7 +103,7 @@ int main(int argc, char **argv)
     static char  text[PIECE];
     const char  *words[2] = {NULL, "-"};
     int          help = 0, quiet = 0, bos = 1, n, *tokens;
-    size_t       have = 0, used, got;
+    size_t       have = 0, used;
     rwkv_options load = {0, 0, STEP, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
     measure      m = {0, 0, 0, 0, 0, 0, 0};
     rwkv_model  *model;
@@ -128,16 +123,17 @@ int main(int argc, char **argv)
     begin_text(model, state, bos);
 
     do {
-        got = fread(text + have, 1, sizeof text - have, file);
+        if (!feof(file)) have += fread(text + have, 1, sizeof text - have, file);
         if (ferror(file)) fail(1, "%s: %s", words[1], strerror(errno));
-        have += got;
+        if (rwkv_tokenize(model, text, have, NULL, 0) < 0) clear(&m);
+        check_text(model, words[1], m.bytes, text, have);
         used = have == sizeof text ? cut(model, text, have) : have;
-        tokens = tokens_of(model, text, used, &n);
+        tokens = tokens_of(model, words[1], text, used, &n);
         score(&m, state, tokens, n, (double)used);
         free(tokens);
         memmove(text, text + used, have -= used);
-    } while (got > 0);
-    if (m.width) fprintf(stderr, "\r%*s\r", m.width - 1, "");
+    } while (have > 0 || !feof(file));
+    clear(&m);
     if (m.tokens < 1) fail(1, "%s: no text in it", words[1]);
     printf("tokens          %.0f\nbytes           %.0f\nnats per token  %.5f\n"
            "perplexity      %.4f\nbits per byte   %.5f\n", m.tokens, m.bytes, m.nats / m.tokens,

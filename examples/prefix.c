@@ -33,8 +33,9 @@ static int *prefix_tokens(const char *file, const rwkv_model *model, int *n)
 {
     size_t size = sizeof own_text - 1;
     char  *text = file ? read_prompt_file(file, &size) : NULL;
-    int   *tokens = tokens_of(model, text ? text : own_text, size, n);
-    if (*n == 0) fail(1, "%s: no text in it", file_name(file));
+    const char *name = file ? file_name(file) : "its own text";
+    int   *tokens = tokens_of(model, name, text ? text : own_text, size, n);
+    if (*n == 0) fail(1, "%s: no text in it", name);
     free(text);
     return tokens;
 }

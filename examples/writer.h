@@ -166,10 +166,12 @@ static inline int all_said(void)
 }
 
 /* A line from standard input, and those that follow one that ends in \, without
- * blanks at its end. 0: there is none. A terminal shows `prompt` before it.   */
+ * blanks at its end. 0: there is none. A terminal shows `prompt` before it, and
+ * Ctrl-C ends the program.                                                    */
 static inline int ask(writer *w, const char *prompt, buffer *line)
 {
     int goes_on = 1, n, shown = is_terminal(stdin);
+    release_interrupt();
     if (shown) writer_style(w, "1");
     if (shown) fputs(prompt, w->file);
     if (shown) writer_style(w, "0");

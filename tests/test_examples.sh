@@ -284,6 +284,10 @@ check "complete: --stop: too many" fails 2 "more than 32" \
 
 check "hello: runs" runs "$T/hello" "$MODEL"
 check "hello: the same text as complete" same story out
+if [ -c /dev/full ]; then
+    "$T/hello" "$MODEL" >/dev/full
+    check "hello: a full disk" [ $? -ne 0 ]
+fi
 check "hello: no such file" fails 1 "$T/none" "$T/hello" "$T/none"
 tell --seed 1 --length 40 "$MODEL" "Once upon a time" >"$T/forty"
 check "arena: runs" runs "$T/arena" "$MODEL"
@@ -477,6 +481,20 @@ check "chat: /help" grep -q '^(/reset, /save' "$T/err"
 check "chat: /save, /load: the last file, and no more is said" [ "$(wc -l <"$T/err")" -eq 8 ]
 printf 'Hello.\n/save\n' | chat --session "$T/named" 2>"$T/err" >"$T/out"
 check "chat: /save: the session's" [ "$(cat "$T/err")" = "(saved $T/named)" ]
+if ln -s named "$T/link" 2>/dev/null; then
+    chmod 600 "$T/named"
+    cp "$T/named" "$T/kept"
+    printf 'Why?\n' | chat --session "$T/link" >"$T/out"
+    check "chat: a session through a link" [ -L "$T/link" ]
+    check "chat: which goes on in the file it leads to" differ named kept
+    check "chat: and stays private" [ "$(find "$T/named" -perm 600)" = "$T/named" ]
+fi
+if [ -c /dev/zero ]; then
+    check "chat: of a session no more is read than it could have" \
+        fails 1 "/dev/zero: bad format ([0-9]* bytes or more; a session" chat --session /dev/zero
+fi
+check "chat: a name that cannot be read" \
+    fails 1 "chat: --user: .*byte 1: C0" "$T/chat" --user "$(printf 'a\300')" $bpe
 check "chat: a session without a name" \
     fails 2 '^chat: --session: expected the name of a file, found ""' chat --session ''
 # what is written and then renamed: no other program's, and no file of that name
@@ -589,6 +607,12 @@ check "perplexity: in small pieces: the same to the last digit" same out again
 "$T/perplexity" --no-bos "$MODEL" "$T/big" >"$T/again"
 check "perplexity: --no-bos is another text" differ out again
 check "perplexity: an empty text" fails 1 "standard input: no text" "$T/perplexity" "$MODEL"
+{ yes 'A line of plain text.' | head -n 5000; printf 'A \300.'; } >"$T/late"
+"$T/perplexity" $bpe "$T/late" >"$T/out" 2>"$T/err"
+check "perplexity: a byte far on: exit status" [ $? -eq 1 ]
+in_piece=$(sed -n 's/.*, byte \([0-9]*\): C0 .*/\1/p' "$T/err")
+piece=$(sed -n 's/.*: counted from byte \([0-9]*\) on$/\1/p' "$T/err")
+check "perplexity: where it is" [ "$((in_piece + piece))" -eq 110002 ]
 check "perplexity: no such file" fails 1 "$T/none: " "$T/perplexity" "$MODEL" "$T/none"
 check "perplexity: a folder" fails 1 "$T: " "$T/perplexity" "$MODEL" "$T"
 check "perplexity: no model" fails 2 "expected a model" "$T/perplexity"
@@ -713,6 +737,9 @@ check("perplexity: at most four reports a second", 3 < len(shown) <= 4 * took + 
       (len(shown), took))
 check("perplexity: each covers the one before", shown[0] == shown[-1] == b"" and
       all(len(line) == 39 for line in shown[1:-1]) and not shown[-2].strip(), shown)
+pid, fd = start("perplexity", model)
+os.write(fd, b"The fox.\n\004")
+check("perplexity: one Ctrl-D is enough", b"bits per byte" in end(pid, fd)[0])
 text, status = end(*start("perplexity", "--quiet", model, where + "/big"))
 check("perplexity: --quiet", text.startswith(b"tokens"), text)
 endless = ["--temperature", "0", "--length", "2000000000"]
@@ -722,6 +749,13 @@ os.write(fd, b"\003")
 text, status = end(pid, fd)
 check("Ctrl-C: complete ends with its summary", b"tokens in" in text and status == 130,
       (text[-200:], status))
+pid, fd = start("chat", "--length", "3", model, NO_COLOR="1")
+until(fd, lambda t: t.endswith(b"> "))
+os.write(fd, b"the cat\n")
+until(fd, lambda t: t.endswith(b"\n> "))
+os.write(fd, b"\003")
+text, status = end(pid, fd)
+check("Ctrl-C: after an answer it ends chat", status == -2, (text, status))
 pid, fd = start("chat", "--presence", "0", "--frequency", "0", *(endless + [model]), NO_COLOR="1")
 until(fd, lambda t: t.endswith(b"> "))
 os.write(fd, b"the cat\n")
@@ -739,7 +773,7 @@ END
 if command -v python3 >/dev/null && python3 -c 'import pty' 2>/dev/null; then
     python3 "$T/terminal.py" "$MODEL" "$T" >"$T/out" 2>&1
     status=$?
-    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 13" ]
+    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 15" ]
 else
     echo "skipped: no python3 with pty to be a terminal"
 fi
