@@ -1225,7 +1225,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
     RWKV__UNROLL_2
     for (k = 0; k < n; k++) {
         RWKV__V wk[16];
-        if (N > 1) /* the next rows, which may be in another thread's cache       */
+        if (N > 8) /* the next rows, which may be in another thread's cache       */
             RWKV__PREFETCH_NEAR((uintptr_t)x + (RWKV__BLOCK + k) * (size_t)N * sizeof *x);
         RWKV__UNROLL
         for (p = 0; p < P; p++) {
@@ -4572,7 +4572,7 @@ static int rwkv__draw(rwkv_sampler *s, const rwkv__kernels *kernels, float *x, f
             cut = least;
             ties = i;
         }
-        memcpy(p, x, rwkv__round16((size_t)V) * sizeof *p);
+        memcpy(p, x, rwkv__round16((size_t)V) * sizeof *p); /* again: it is lost     */
         kernels->softmax(p, max, 1.0f, rwkv__round16((size_t)V));
     }
     for (i = 0; i < V; i++) { /* kept ones move down, their ids into p             */
