@@ -125,8 +125,10 @@ int main(int argc, char **argv)
     do {
         if (!feof(file)) have += fread(text + have, 1, sizeof text - have, file);
         if (ferror(file)) fail(1, "%s: %s", words[1], strerror(errno));
-        if (rwkv_tokenize(model, text, have, NULL, 0) < 0) clear(&m);
-        check_text(model, words[1], m.bytes, text, have);
+        if (rwkv_tokenize(model, text, have, NULL, 0) < 0) {
+            clear(&m);
+            check_text(model, words[1], m.bytes, text, have); /* says why */
+        }
         used = have == sizeof text ? cut(model, text, have) : have;
         tokens = tokens_of(model, words[1], text, used, &n);
         score(&m, state, tokens, n, (double)used);
