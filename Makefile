@@ -23,6 +23,7 @@ help:
 	@echo 'make demo     build, and have the bundled model write a story'
 	@echo 'make test     all tests; the last line is "N passed, M failed"'
 	@echo 'make bench    speed, beside the limits of this machine, measured in the same run'
+	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
 	@echo 'make check    what a contributor runs: lint, sanitizers, OpenMP, emulated machines'
 	@echo 'make examples build the programs of examples/ into $B/'
 	@echo 'make fuzz     look for inputs that break the tokenizer, SECONDS=60 for each target'
@@ -52,7 +53,7 @@ $B/encode: tests/encode.c rwkv.h
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
 
-$B/bench $B/bench_text: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h)
+$B/bench $B/bench_text $B/quality: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h)
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(OPENMP) $< -o $@ $(LDLIBS)
 
@@ -88,6 +89,26 @@ bench_text: $B/bench_text
 		echo 'skipped: published vocabularies (no $(REFERENCE)/tokenizers; set RWKV_REFERENCE)'; \
 		$B/bench_text; \
 	fi
+
+# The bundled model and, where they are, the checkpoints that it and a larger one are made of, each
+# on text that it never saw
+STORYTELLER = $(REFERENCE)/storyteller
+quality: $B/quality
+	@if [ ! -d '$(STORYTELLER)' ]; then \
+		echo 'skipped: story-2m, tales-6m, and text that no model has seen (no $(STORYTELLER);'; \
+		echo '    set RWKV_REFERENCE): the bundled model reads what it writes itself'; \
+		$B/quality $B examples/story.rwkv -; exit; \
+	fi; \
+	set -- examples/story.rwkv '$(STORYTELLER)/story-valid.txt'; \
+	for name in story-2m tales-6m; do \
+		if ! command -v python3 > /dev/null; then \
+			echo "skipped: $$name (python3 converts it, and is not installed)"; continue; fi; \
+		python3 tools/convert_pth.py --type f32 --vocab '$(STORYTELLER)'/$$name.vocab.txt \
+			'$(STORYTELLER)'/$$name.pth $B/$$name.rwkv > $B/quality.log 2>&1 || \
+			{ cat $B/quality.log; exit 1; }; \
+		set -- "$$@" $B/$$name.rwkv '$(STORYTELLER)'/$${name%-*}-valid.txt; \
+	done; \
+	$B/quality $B "$$@"
 
 # ---- what a contributor runs ---------------------------------------------------------------------
 
@@ -163,4 +184,5 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench bench_text check lint asan openmp cross fuzz oracle clean
+.PHONY: help examples demo test bench bench_text quality check lint asan openmp cross fuzz oracle \
+	clean

@@ -52,7 +52,7 @@
  *   15  >>utf8          bytes to whole characters
  *   16  >>tokenizer     text to tokens and back
  *   17  >>sampler       choosing a token
- *   18  >>quantize      8 and 4 bits: reserved
+ *   18  >>quantize      making files of 8 and 4 bits
  *   19  >>end           version and licence
  *
  * OPTIONS, to be defined before the #include of the implementation; those with
@@ -140,13 +140,16 @@
  *     8  u32    format version: 1              48  u64  bytes of the whole file
  *    12  u32    RWKV version: 4                56  u64  bytes of the vocabulary
  *    16  u32    type: rwkv_type                64  f32  eps of the layer norms
- *    20  u32    tokenizer: 0 none, 1 bytes,    68       zero
+ *    20  u32    tokenizer: 0 none, 1 bytes,    76       zero
  *               2 World, 3 20B                120  u32  CRC-32 of all bytes from
  *    24  u32    n_vocab    V, up to 2^24                128 on
  *    28  u32    n_embd     D, up to 2^20      124  u32  CRC-32 of the 124 bytes
  *    32  u32    n_att      A, up to 2^20                before
  *    36  u32    n_ffn      F, up to 2^20
  *    40  u32    n_layer    L, up to 4096
+ *    68  u8[8]  types Q8 and Q4: bits of the codes, 8, 6, 5 or 4 (Q8: 8), of
+ *               att.receptance, key, value, output, ffn.receptance, key, value
+ *               and head; else zero
  *
  *   From byte 128 on, the tensors in the order of the table in >>file, which is
  *   the order in which an evaluation reads them; layer after layer. Where each
@@ -166,6 +169,39 @@
  *
  *         panel 0, column 0     column 1              panel 1, column 0
  *       | r0 r1 r2 ... r15 | r0 r1 r2 ... r15 | ... | r16 r17 ... r31 | ...
+ *
+ *   In a Q8 or Q4 file a matrix is codes of 8 to 4 bits, each for an integer,
+ *   times a scale for each block of 32 columns of a row:
+ *
+ *         weight(r, k) = scale(r, k / 32) * value(code(r, k))
+ *
+ *     u8  exponent[panels]
+ *     u8  scale[panels][blocks][16]      of each row of the panel
+ *         code[panels][blocks]           at a multiple of 64
+ *
+ *   blocks is columns / 32, rounded up; what lies past the last column counts for
+ *   nothing. The bits of a scale as a float, E being the panel's exponent:
+ *
+ *          31     30 ... 26    25 ... 19    18 ... 0
+ *       | bit 7 |    0       |  bits 6..0 |    0     |   + E * 2^23
+ *
+ *   so that it is +-(1 + m / 16) * 2^(e + E - 127): 1 bit of sign, 3 of e, 4 of m.
+ *   The 32 columns of a block are 8 groups of 4. Of a group, byte 4i + j is of
+ *   row i of the panel and column j of the group:
+ *
+ *     8 bits   [8][64] bytes, a group each: the value itself, as an int8
+ *     4 bits   [4][64] bytes: in the low half of byte i of line q the code of
+ *              byte i of group 2q, in the high half that of group 2q + 1
+ *     5 bits   the same with the low 4 bits of the codes; then [64] bytes, bit g
+ *              of byte i being the fifth bit of byte i of group g
+ *
+ *     6 bits   the same with another [64] bytes, for the sixth bits
+ *
+ *   The value of a code of 4, 5 or 6 bits is number `code` of 16, 32 or 64 that
+ *   suit weights as they are distributed; they stand in >>types. In such a file the
+ *   embedding is rows of codes of 8 bits, for each row
+ *
+ *     i8 value[blocks * 32], f16 scale[blocks]
  *
  *   Then the vocabulary, if the tokenizer is not 0:
  *
@@ -271,14 +307,16 @@ RWKV_API const char *rwkv_result_string(rwkv_result code);
 /* ---- options ------------------------------------------------------------ */
 
 /* How the elements of the matrices and of the embedding are stored.
- * Everything else, and all arithmetic, is 32-bit float.                      */
+ * Everything else is 32-bit float, and so is the arithmetic, but for Q8 and Q4:
+ * there the inputs of matrices are rounded to 8 bits too, with a scale for each
+ * 32, and products are exact sums of integers, times the scales.             */
 typedef enum rwkv_type {
     RWKV_TYPE_DEFAULT = 0,
     RWKV_TYPE_F32,        /* IEEE binary32                                     */
     RWKV_TYPE_F16,        /* IEEE binary16                                     */
     RWKV_TYPE_BF16,       /* the upper half of a binary32                      */
-    RWKV_TYPE_Q8,         /* reserved: blocks of 8-bit integers                */
-    RWKV_TYPE_Q4          /* reserved: blocks of 4-bit integers                */
+    RWKV_TYPE_Q8,         /* codes of 8 bits, 8.25 a weight with their scales  */
+    RWKV_TYPE_Q4          /* codes of 4 to 6 bits, at most 5 a weight in all   */
 } rwkv_type;
 
 /* Where memory comes from. `align` is a power of two, at most 64, and the
@@ -552,10 +590,35 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
 /* ---- the rest ----------------------------------------------------------- */
 
 #if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
-/* Turn a 32 or 16-bit model file into an 8 or 4-bit one. Reserved: this
- * version answers RWKV_ERR_UNSUPPORTED.                                      */
+/* Turn a 32 or 16-bit model file into one of type RWKV_TYPE_Q8 or _Q4. For Q8
+ * this takes seconds; for Q4 the model first writes 16384 tokens, and its weights
+ * are rounded so that its products on them change least. The same input gives
+ * the same output file on every machine. It is written to `out_path` with ".part"
+ * after it and renamed when it is whole, so what was there before stays until
+ * then, and the paths may be the same. On failure nothing is left behind.    */
 RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
                                    rwkv_error *error);
+
+/* What became of one matrix.                                                 */
+typedef struct rwkv_quantized {
+    const char *name;            /* such as "att.key.weight"                       */
+    int         layer;           /* -1: in none, the head                          */
+    int         bits;            /* of its codes                                   */
+    double      bits_per_weight; /* with scales and padding                        */
+    int         done, total;     /* matrices so far, with this one; all            */
+    float       weight_error;    /* root mean square of the change of the weights,
+                                    divided by that of the weights                 */
+    float       output_error;    /* the same of the matrix's products, on the text
+                                    that the model wrote; Q8: weight_error         */
+} rwkv_quantized;
+
+/* The same with options: allocator, isa, n_threads and parallel count, and none
+ * of them changes the file. `report`, if not NULL, is told of each matrix when
+ * it is done, on the calling thread; the struct is valid during the call.     */
+RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_path, rwkv_type type,
+                                        const rwkv_options *options,
+                                        void (*report)(const rwkv_quantized *matrix, void *user),
+                                        void *user, rwkv_error *error);
 #endif
 
 /* RWKV_VERSION of the implementation that is linked.                         */
@@ -681,16 +744,31 @@ static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
 #endif
 #endif
 
-/* Vector kernels: x86-64 by run-time detection, 64-bit ARM always. Not with gcc
- * for Windows, which does not align the stack for them (its bug 54412).      */
+/* Vector kernels: x86-64 by run-time detection, 64-bit ARM always, WebAssembly
+ * with -msimd128. With gcc for Windows only those of 16 bytes, because it does
+ * not align the stack for more (its bug 54412).                              */
 #if !defined(RWKV_NO_SIMD) && !defined(__TINYC__)
-#if defined(__x86_64__) && defined(__GNUC__) && \
-    (defined(__clang__) || !(defined(_WIN32) || defined(__CYGWIN__)))
-#define RWKV__X86
+#if defined(__x86_64__) && defined(__GNUC__)
+#define RWKV__SSSE3
+#if defined(__clang__) || !(defined(_WIN32) || defined(__CYGWIN__))
+#define RWKV__AVX
+#endif
 #include <immintrin.h>
+#elif defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32 && !defined(RWKV__BIG_ENDIAN)
+#define RWKV__SIMD32 /* Cortex-M4 and up: in the scalar kernels                   */
+#include <arm_acle.h>
+#elif defined(__wasm_simd128__)
+#define RWKV__SIMD128
+#include <wasm_simd128.h>
 #elif defined(__aarch64__) && defined(__ARM_NEON) && !defined(RWKV__BIG_ENDIAN)
 #define RWKV__NEON
 #include <arm_neon.h>
+#if defined(__ARM_FEATURE_DOTPROD)
+#define RWKV__DOTPROD
+#elif defined(__linux__) && !defined(__clang__) && __GNUC__ >= 8
+#define RWKV__DOTPROD
+#include <sys/auxv.h>
+#endif
 #endif
 #endif
 
@@ -887,6 +965,85 @@ static float rwkv__fma(float a, float b, float c)
 #define RWKV__EXP_C3    0.00836320315f
 #define RWKV__EXP_C4    0.00139262131f
 
+/* How a matrix is stored: as one of the float types, or the bits of its codes. */
+typedef enum rwkv__storage {
+    RWKV__F32 = RWKV_TYPE_F32,
+    RWKV__F16 = RWKV_TYPE_F16,
+    RWKV__BF16 = RWKV_TYPE_BF16,
+    RWKV__CODES_4 = 4,
+    RWKV__CODES_5 = 5,
+    RWKV__CODES_6 = 6,
+    RWKV__CODES_8 = 8,
+    RWKV__STORAGES
+} rwkv__storage;
+
+/* What codes of 4, 5 and 6 bits stand for: the 16, 32 and 64 integers that leave
+ * the least squared error when 32 numbers of a normal distribution, divided by
+ * the largest of them, are rounded to one of them. From -64 to 63, so that they
+ * have 7 bits, and with 0, because of columns that do not exist.             */
+static const signed char rwkv__values_4[16] = {-54, -43, -34, -26, -19, -12, -6, 0,
+                                               6,   12,  18,  24,  31,  39,  48, 60};
+static const signed char rwkv__values_5[32] = {
+    -56, -50, -45, -40, -36, -32, -28, -25, -21, -18, -15, -12, -9, -6, -3, 0,
+    3,   6,   9,   12,  15,  18,  21,  24,  27,  31,  35,  39,  43, 48, 53, 59};
+
+static const signed char rwkv__values_6[64] = {
+    -62, -59, -56, -53, -51, -49, -46, -44, -42, -40, -38, -36, -34, -32, -30, -28,
+    -26, -24, -23, -21, -19, -17, -16, -14, -12, -10, -9,  -7,  -5,  -3,  -2,  0,
+    2,   4,   5,   7,   9,   11,  12,  14,  16,  18,  20,  21,  23,  25,  27,  29,
+    31,  32,  34,  36,  38,  40,  42,  44,  46,  48,  51,  53,  55,  58,  60,  63};
+
+static const signed char *rwkv__values(int bits)
+{
+    return bits == RWKV__CODES_6 ? rwkv__values_6 : bits == RWKV__CODES_5 ? rwkv__values_5
+                                                                          : rwkv__values_4;
+}
+
+#define RWKV__CODE_BLOCK 32 /* columns with one scale                            */
+#define RWKV__CODE_BYTES(bits) (64 * (bits)) /* of such a block of a panel       */
+
+/* The scale of a row's block from its byte and the panel's exponent.         */
+static float rwkv__scale(unsigned char scale, unsigned char exponent)
+{
+    return rwkv__float(((uint32_t)(scale & 0x80) << 24 | (uint32_t)(scale & 0x7f) << 19) +
+                       ((uint32_t)exponent << 23));
+}
+
+/* What is left of a scale's byte, made 32 bits with its sign, shifted by 19.  */
+#define RWKV__SCALE_MASK ((int)0x83f80000u)
+
+/* Four bytes side by side in a word, whichever end is first.                  */
+static uint32_t rwkv__load4(const unsigned char *p)
+{
+    uint32_t four;
+    memcpy(&four, p, sizeof four);
+    return four;
+}
+
+typedef const signed char *rwkv__table;
+
+static uint32_t rwkv__look4(rwkv__table table, uint32_t i)
+{
+    return (uint32_t)(unsigned char)table[i & 15] |
+           (uint32_t)(unsigned char)table[i >> 8 & 15] << 8 |
+           (uint32_t)(unsigned char)table[i >> 16 & 15] << 16 |
+           (uint32_t)(unsigned char)table[i >> 24 & 15] << 24;
+}
+
+/* sum + w0 x0 + w1 x1 + w2 x2 + w3 x3, of signed bytes.                       */
+static uint32_t rwkv__dot4(uint32_t sum, uint32_t w, uint32_t x)
+{
+#ifdef RWKV__SIMD32 /* bytes 0 and 2, then 1 and 3                                */
+    sum = (uint32_t)__smlad(__sxtb16(w), __sxtb16(x), (int32_t)sum);
+    return (uint32_t)__smlad(__sxtb16(w >> 8), __sxtb16(x >> 8), (int32_t)sum);
+#else
+    int i;
+    for (i = 0; i < 32; i += 8)
+        sum += (uint32_t)((int)(signed char)(w >> i) * (int)(signed char)(x >> i));
+    return sum;
+#endif
+}
+
 /* An activation matrix of T rows (tokens) and n columns (channels) is stored
  * in blocks of 256 columns, [n / 256][T][256]: what one step of a matrix
  * product reads lies together, at strides known when this is compiled. The
@@ -923,20 +1080,26 @@ static size_t rwkv__max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* CRC-32 (IEEE 802.3), four bits at a time: the table stays small.           */
-static uint32_t rwkv__crc32(const unsigned char *data, size_t size)
+/* CRC-32 (IEEE 802.3), four bits at a time: the table stays small. `crc` is that
+ * of the bytes before; 0 if there are none.                                  */
+static uint32_t rwkv__crc32_next(uint32_t crc, const unsigned char *data, size_t size)
 {
     static const uint32_t table[16] = {
         0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
         0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
         0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
-    uint32_t crc = 0xffffffffu;
+    crc = ~crc;
     while (size--) {
         crc ^= *data++;
         crc = table[crc & 15] ^ crc >> 4;
         crc = table[crc & 15] ^ crc >> 4;
     }
     return ~crc;
+}
+
+static uint32_t rwkv__crc32(const unsigned char *data, size_t size)
+{
+    return rwkv__crc32_next(0, data, size);
 }
 
 /* The only places where bytes of a file become numbers.                      */
@@ -969,8 +1132,11 @@ static void rwkv__put32(unsigned char *p, uint32_t value)
  * y + t * y_row; to its column i / 256 * y_block + i % 256.                   */
 typedef struct rwkv__matmul {
     const unsigned char *w;  /* (n_out, n_in) in panels of 16 rows               */
+    const unsigned char *scale, *exponent; /* if w are codes: of each block, panel */
+    rwkv__storage        storage;
     size_t               n_in, n_out;
-    const float         *x;  /* (T, n_in)                                        */
+    float               *x;  /* (T, n_in); where w are codes it becomes records  */
+    int                  packed; /* and has become them already                  */
     float               *y;
     float *const        *rows;
     size_t               y_row, y_block;
@@ -993,8 +1159,10 @@ typedef struct rwkv__kernels {
     size_t      rows; /* of the large tile                                       */
     /* panels [first, end) of W, for T rows; one function for each type. For T
      * > 1 and 16-bit types `wide` is scratch of RWKV__WIDE_SIZE floats         */
-    void (*matmul[RWKV_TYPE_BF16 + 1])(const rwkv__matmul *, size_t first, size_t end, size_t T,
-                                       float *wide);
+    void (*matmul[RWKV__STORAGES])(const rwkv__matmul *, size_t first, size_t end, size_t T,
+                                   float *wide);
+    /* x (n), at most 256 numbers, in blocks of 32 as codes, in their own place  */
+    void (*pack)(float *x, size_t n);
     /* y (n) = the D elements of one row of the embedding                       */
     void (*widen[RWKV_TYPE_BF16 + 1])(float *y, const unsigned char *row, size_t D);
     /* y = (x - mean(x)) / sqrt(var(x) + eps) * w + b, over D columns; blocks of
@@ -1010,6 +1178,8 @@ typedef struct rwkv__kernels {
     void (*relu_square)(float *k, size_t n);
     /* x += y                                                                   */
     void (*add)(float *x, const float *y, size_t n);
+    /* y += a * x                                                               */
+    void (*axpy)(float *y, const float *x, float a, size_t n);
     /* x += sigmoid(r) * y                                                      */
     void (*gate)(float *x, const float *r, const float *y, size_t n);
     /* the largest of x, not counting NaN; -infinity if there is none           */
@@ -1039,7 +1209,15 @@ typedef struct rwkv__kernels {
 #undef RWKV__SCALAR_PASS
 #undef RWKV__PASS
 
-#ifdef RWKV__X86
+#ifdef RWKV__SSSE3
+#define RWKV__PASS
+#define RWKV__SSSE3_PASS
+#include RWKV_FILENAME
+#undef RWKV__SSSE3_PASS
+#undef RWKV__PASS
+#endif
+
+#ifdef RWKV__AVX
 #define RWKV__PASS
 #define RWKV__AVX2_PASS
 #include RWKV_FILENAME
@@ -1061,6 +1239,22 @@ typedef struct rwkv__kernels {
 #undef RWKV__PASS
 #endif
 
+#ifdef RWKV__DOTPROD
+#define RWKV__PASS
+#define RWKV__DOTPROD_PASS
+#include RWKV_FILENAME
+#undef RWKV__DOTPROD_PASS
+#undef RWKV__PASS
+#endif
+
+#ifdef RWKV__SIMD128
+#define RWKV__PASS
+#define RWKV__SIMD128_PASS
+#include RWKV_FILENAME
+#undef RWKV__SIMD128_PASS
+#undef RWKV__PASS
+#endif
+
 #elif defined(RWKV__PASS)
 
 /* ---- words ----------------------------------------------------------------
@@ -1073,7 +1267,20 @@ typedef struct rwkv__kernels {
  *   POW2(t)              2^n, where the low bits of t hold n + 127
  *   ROWS, WIDE, TALL     rows of tokens in the large tile, panels in it, and
  *                        panels in the tile for one token: what fills the
- *                        registers without spilling                          */
+ *                        registers without spilling
+ * and for codes, of which a vector I has 4 for each lane:
+ *   I_LOAD I_SET I_QUAD  from memory; one number in all lanes; the 4 bytes at p
+ *                        in all lanes
+ *   LOW HIGH             the halves of each byte
+ *   TABLE, LOOK(t, i)    16 bytes; the i-th of them, byte by byte
+ *   PICK(bits, g, a, b)  b where bit g of the byte is set, else a
+ *   DOT(sum, w, x)       sum + w0 x0 + w1 x1 + w2 x2 + w3 x3, lane by lane, where
+ *                        w is ZERO more than a value of 7 bits
+ *   DOT_8                the same where w is FLIP(a value of 8 bits), ZERO_8 more
+ *   TO_FLOAT             of an integer that a float holds exactly
+ *   SCALES(p, e)         W of a block's scales; e is the exponent << 23
+ *   STORE_LOW(p, t)      the lowest byte of each lane
+ *   CODE_ROWS            rows in the tile for codes                          */
 
 #if defined(RWKV__SCALAR_PASS)
 
@@ -1099,6 +1306,128 @@ typedef struct rwkv__kernels {
 #define RWKV__ROWS                1
 #define RWKV__WIDE                1
 #define RWKV__TALL                1
+#define RWKV__TARGET_CODES
+#define RWKV__I                   uint32_t
+#define RWKV__I_LOAD(p)           rwkv__load4(p)
+#define RWKV__I_SET(i)            ((uint32_t)(i))
+#define RWKV__I_QUAD(p)           rwkv__load4(p)
+#define RWKV__LOW(a)              ((a) & 0x0f0f0f0fu)
+#define RWKV__HIGH(a)             ((a) >> 4 & 0x0f0f0f0fu)
+#define RWKV__TABLE               rwkv__table
+#define RWKV__TABLE_LOAD(p)       (p)
+#define RWKV__LOOK(t, i)          rwkv__look4(t, i)
+#define RWKV__PICK(bits, g, a, b) \
+    ((a) ^ (((a) ^ (b)) & ((bits) >> (g) & 0x01010101u) * 255u))
+#define RWKV__DOT(sum, w, x)      rwkv__dot4(sum, w, x)
+#define RWKV__DOT_8(sum, w, x)    rwkv__dot4(sum, w, x)
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO                0
+#define RWKV__ZERO_8              0
+#define RWKV__TO_FLOAT(i)         ((float)(int32_t)(i))
+#define RWKV__SCALES(p, e)        rwkv__scale(*(p), (unsigned char)((e) >> 23))
+#define RWKV__STORE_LOW(p, t)     (*(p) = (unsigned char)rwkv__bits(t))
+#define RWKV__CODE_ROWS           1
+
+#elif defined(RWKV__SSSE3_PASS)
+
+#define RWKV__NAME(name)          rwkv__##name##_ssse3
+#define RWKV__UNROLL              RWKV__UNROLL_ALL
+#define RWKV__UNROLL_2
+#define RWKV__TARGET              __attribute__((target("ssse3")))
+#define RWKV__V                   __m128
+#define RWKV__W                   4
+#define RWKV__LOAD(p)             _mm_loadu_ps(p)
+#define RWKV__STORE(p, a)         _mm_storeu_ps(p, a)
+#define RWKV__SET(x)              _mm_set1_ps(x)
+#define RWKV__LOAD_F16(p)         _mm_setr_ps(rwkv__from_f16((p)[0]), rwkv__from_f16((p)[1]), \
+                                      rwkv__from_f16((p)[2]), rwkv__from_f16((p)[3]))
+#define RWKV__LOAD_BF16(p)        _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), \
+                                      _mm_loadl_epi64((const __m128i *)(const void *)(p))))
+#define RWKV__ADD(a, b)           _mm_add_ps(a, b)
+#define RWKV__SUB(a, b)           _mm_sub_ps(a, b)
+#define RWKV__MUL(a, b)           _mm_mul_ps(a, b)
+#define RWKV__DIV(a, b)           _mm_div_ps(a, b)
+#define RWKV__FMA(a, b, c)        rwkv__fma_ssse3(a, b, c)
+#define RWKV__LESS(a, b, x, y)    rwkv__less_ssse3(a, b, x, y)
+#define RWKV__MINUS_ABS(a)        _mm_or_ps(a, _mm_set1_ps(-0.0f))
+#define RWKV__POW2(t)             _mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(t), 23))
+#define RWKV__ROWS                4
+#define RWKV__WIDE                1
+#define RWKV__TALL                1
+#define RWKV__TARGET_CODES        RWKV__TARGET
+#define RWKV__I                   __m128i
+#define RWKV__I_LOAD(p)           _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define RWKV__I_SET(i)            _mm_set1_epi32(i)
+#define RWKV__I_QUAD(p)           _mm_set1_epi32((int)rwkv__load4(p))
+#define RWKV__LOW(a)              _mm_and_si128(a, _mm_set1_epi8(15))
+#define RWKV__HIGH(a)             RWKV__LOW(_mm_srli_epi16(a, 4))
+#define RWKV__TABLE               __m128i
+#define RWKV__TABLE_LOAD(p)       _mm_add_epi8(_mm_set1_epi8(64), RWKV__I_LOAD(p))
+#define RWKV__LOOK(t, i)          _mm_shuffle_epi8(t, i)
+#define RWKV__PICK(bits, g, a, b) rwkv__pick_ssse3(bits, _mm_set1_epi8((char)(1 << (g))), a, b)
+#define RWKV__PAIRS(a)            _mm_madd_epi16(a, _mm_set1_epi16(1))
+#define RWKV__DOT(sum, w, x)      _mm_add_epi32(sum, RWKV__PAIRS(_mm_maddubs_epi16(w, x)))
+#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, _mm_abs_epi8(w), _mm_sign_epi8(x, w))
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO                64
+#define RWKV__ZERO_8              0
+#define RWKV__TO_FLOAT(i)         _mm_cvtepi32_ps(i)
+#define RWKV__SCALES(p, e)        rwkv__scales_ssse3(p, e)
+#define RWKV__STORE_LOW(p, t)     rwkv__store_low_ssse3(p, t)
+#define RWKV__CODE_ROWS           2
+
+/* Two lanes of rwkv__fma, step by step as there: the inexact and even s moves by
+ * one towards e.                                                             */
+RWKV__INLINE RWKV__TARGET __m128 rwkv__fma2_ssse3(__m128 a, __m128 b, __m128 c)
+{
+    const __m128d p = _mm_mul_pd(_mm_cvtps_pd(a), _mm_cvtps_pd(b)), z = _mm_cvtps_pd(c);
+    const __m128d s = _mm_add_pd(p, z), t = _mm_sub_pd(s, p), zero = _mm_setzero_pd();
+    const __m128d e = _mm_add_pd(_mm_sub_pd(p, _mm_sub_pd(s, t)), _mm_sub_pd(z, t));
+    const __m128i bits = _mm_castpd_si128(s), one = _mm_set_epi32(0, 1, 0, 1);
+    const __m128i odd = _mm_sub_epi64(_mm_setzero_si128(), _mm_and_si128(bits, one));
+    const __m128i away = _mm_shuffle_epi32(
+        _mm_srai_epi32(_mm_castpd_si128(_mm_xor_pd(s, e)), 31), 0xf5); /* signs differ   */
+    const __m128d inexact = _mm_and_pd(_mm_cmpneq_pd(e, zero),
+                                       _mm_cmpeq_pd(_mm_sub_pd(s, s), zero));
+    const __m128i step = _mm_andnot_si128(odd, _mm_and_si128(_mm_castpd_si128(inexact),
+                                                             _mm_or_si128(away, one)));
+    return _mm_cvtpd_ps(_mm_castsi128_pd(_mm_add_epi64(bits, step)));
+}
+
+RWKV__INLINE RWKV__TARGET __m128 rwkv__fma_ssse3(__m128 a, __m128 b, __m128 c)
+{
+    return _mm_movelh_ps(rwkv__fma2_ssse3(a, b, c),
+                         rwkv__fma2_ssse3(_mm_movehl_ps(a, a), _mm_movehl_ps(b, b),
+                                          _mm_movehl_ps(c, c)));
+}
+
+RWKV__INLINE RWKV__TARGET __m128 rwkv__less_ssse3(__m128 a, __m128 b, __m128 x, __m128 y)
+{
+    const __m128 less = _mm_cmplt_ps(a, b);
+    return _mm_or_ps(_mm_and_ps(less, x), _mm_andnot_ps(less, y));
+}
+
+RWKV__INLINE RWKV__TARGET __m128i rwkv__pick_ssse3(__m128i bits, __m128i bit, __m128i a, __m128i b)
+{
+    const __m128i set = _mm_cmpeq_epi8(_mm_and_si128(bits, bit), bit);
+    return _mm_or_si128(_mm_and_si128(set, b), _mm_andnot_si128(set, a));
+}
+
+RWKV__INLINE RWKV__TARGET __m128 rwkv__scales_ssse3(const unsigned char *p, uint32_t e)
+{
+    const __m128i zero = _mm_setzero_si128(), four = _mm_cvtsi32_si128((int)rwkv__load4(p));
+    const __m128i s = _mm_unpacklo_epi16(_mm_unpacklo_epi8(four, zero), zero);
+    const __m128i sign = _mm_slli_epi32(_mm_srli_epi32(s, 7), 31);
+    const __m128i rest = _mm_srli_epi32(_mm_slli_epi32(s, 25), 6);
+    return _mm_castsi128_ps(_mm_add_epi32(_mm_or_si128(sign, rest), _mm_set1_epi32((int)e)));
+}
+
+RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
+{
+    const __m128i low = _mm_shuffle_epi8(_mm_castps_si128(t), _mm_set1_epi32(0x0c080400));
+    const int     four = _mm_cvtsi128_si32(low);
+    memcpy(p, &four, sizeof four);
+}
 
 #elif defined(RWKV__AVX2_PASS)
 
@@ -1126,6 +1455,48 @@ typedef struct rwkv__kernels {
 #define RWKV__ROWS                6
 #define RWKV__WIDE                1
 #define RWKV__TALL                4
+#define RWKV__TARGET_CODES        RWKV__TARGET
+#define RWKV__I                   __m256i
+#define RWKV__I_LOAD(p)           _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define RWKV__I_SET(i)            _mm256_set1_epi32(i)
+#define RWKV__I_QUAD(p)           _mm256_castps_si256(_mm256_broadcast_ss( \
+                                      (const float *)(const void *)(p)))
+#define RWKV__LOW(a)              _mm256_and_si256(a, _mm256_set1_epi8(15))
+#define RWKV__HIGH(a)             RWKV__LOW(_mm256_srli_epi16(a, 4))
+#define RWKV__TABLE               __m256i
+#define RWKV__TABLE_LOAD(p)       _mm256_add_epi8(_mm256_set1_epi8(64), \
+                                      _mm256_broadcastsi128_si256( \
+                                          _mm_loadu_si128((const __m128i *)(const void *)(p))))
+#define RWKV__LOOK(t, i)          _mm256_shuffle_epi8(t, i)
+#define RWKV__PICK(bits, g, a, b) _mm256_blendv_epi8(a, b, _mm256_slli_epi16(bits, 7 - (g)))
+#define RWKV__PAIRS(a)            _mm256_madd_epi16(a, _mm256_set1_epi16(1))
+#define RWKV__DOT(sum, w, x)      _mm256_add_epi32(sum, RWKV__PAIRS(_mm256_maddubs_epi16(w, x)))
+#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO                64
+#define RWKV__ZERO_8              0
+#define RWKV__TO_FLOAT(i)         _mm256_cvtepi32_ps(i)
+#define RWKV__SCALES(p, e)        rwkv__scales_avx2(p, e)
+#define RWKV__STORE_LOW(p, t)     rwkv__store_low_avx2(p, t)
+#define RWKV__CODE_ROWS           4
+
+RWKV__INLINE RWKV__TARGET __m256 rwkv__scales_avx2(const unsigned char *p, uint32_t e)
+{
+    const __m256i s = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(s, 19),
+                                          _mm256_set1_epi32(RWKV__SCALE_MASK));
+    return _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_set1_epi32((int)e)));
+}
+
+RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx2(unsigned char *p, __m256 t)
+{
+    const __m256i low = _mm256_shuffle_epi8(_mm256_castps_si256(t),
+                                            _mm256_set1_epi64x((long long)0x808080800c080400u));
+    const int     a = _mm_cvtsi128_si32(_mm256_castsi256_si128(low));
+    const int     b = _mm_cvtsi128_si32(_mm256_extracti128_si256(low, 1));
+    memcpy(p, &a, 4);
+    memcpy(p + 4, &b, 4);
+}
 
 #elif defined(RWKV__AVX512_PASS)
 
@@ -1156,10 +1527,70 @@ typedef struct rwkv__kernels {
 #define RWKV__ROWS                14
 #define RWKV__WIDE                2
 #define RWKV__TALL                4
+#define RWKV__TARGET_CODES \
+    __attribute__((target("avx512f,avx512bw,avx512vnni,avx2,fma,f16c")))
+#define RWKV__I                   __m512i
+#define RWKV__I_LOAD(p)           _mm512_loadu_si512((const void *)(p))
+#define RWKV__I_SET(i)            _mm512_set1_epi32(i)
+#define RWKV__I_QUAD(p)           rwkv__quad_avx512(p)
+#define RWKV__LOW(a)              _mm512_and_si512(a, _mm512_set1_epi8(15))
+#define RWKV__HIGH(a)             RWKV__LOW(_mm512_maskz_srli_epi32(0xffff, a, 4))
+#define RWKV__TABLE               __m512i
+#define RWKV__TABLE_LOAD(p)       _mm512_add_epi8(_mm512_set1_epi8(64), \
+                                      _mm512_maskz_broadcast_i32x4(0xffff, \
+                                          _mm_loadu_si128((const __m128i *)(const void *)(p))))
+#define RWKV__LOOK(t, i)          _mm512_shuffle_epi8(t, i)
+#define RWKV__PICK(bits, g, a, b) _mm512_mask_blend_epi8( \
+                                      _mm512_test_epi8_mask(bits, \
+                                          _mm512_set1_epi8((char)(1 << (g)))), a, b)
+#define RWKV__DOT(sum, w, x)      _mm512_dpbusd_epi32(sum, w, x)
+#define RWKV__DOT_8(sum, w, x)    _mm512_dpbusd_epi32(sum, w, x)
+#define RWKV__FLIP(a)             _mm512_xor_si512(a, _mm512_set1_epi8(-128))
+#define RWKV__ZERO                64
+#define RWKV__ZERO_8              128
+#define RWKV__TO_FLOAT(i)         _mm512_maskz_cvtepi32_ps(0xffff, i)
+#define RWKV__SCALES(p, e)        rwkv__scales_avx512(p, e)
+#define RWKV__STORE_LOW(p, t)     rwkv__store_low_avx512(p, t)
+#define RWKV__CODE_ROWS           12
 
-#elif defined(RWKV__NEON_PASS)
+RWKV__INLINE RWKV__TARGET __m512i rwkv__quad_avx512(const unsigned char *p)
+{
+    int quad;
+    memcpy(&quad, p, sizeof quad);
+    return _mm512_set1_epi32(quad);
+}
 
+RWKV__INLINE RWKV__TARGET __m512 rwkv__scales_avx512(const unsigned char *p, uint32_t e)
+{
+    const __m512i s = _mm512_maskz_cvtepi8_epi32(
+        0xffff, _mm_loadu_si128((const __m128i *)(const void *)p));
+    const __m512i bits = _mm512_and_si512(_mm512_maskz_slli_epi32(0xffff, s, 19),
+                                          _mm512_set1_epi32(RWKV__SCALE_MASK));
+    return _mm512_castsi512_ps(_mm512_add_epi32(bits, _mm512_set1_epi32((int)e)));
+}
+
+RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx512(unsigned char *p, __m512 t)
+{
+    _mm_storeu_si128((__m128i *)(void *)p,
+                     _mm512_maskz_cvtepi32_epi8(0xffff, _mm512_castps_si512(t)));
+}
+
+#elif defined(RWKV__NEON_PASS) || defined(RWKV__DOTPROD_PASS)
+
+#ifdef RWKV__DOTPROD_PASS
+#define RWKV__NAME(name)          rwkv__##name##_dotprod
+#define RWKV__DOT(sum, w, x)      vreinterpretq_s8_s32( \
+                                      vdotq_s32(vreinterpretq_s32_s8(sum), w, x))
+#ifdef __ARM_FEATURE_DOTPROD
+#define RWKV__TARGET_CODES
+#else
+#define RWKV__TARGET_CODES        __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+#else
 #define RWKV__NAME(name)          rwkv__##name##_neon
+#define RWKV__DOT(sum, w, x)      rwkv__dot_neon(sum, w, x)
+#define RWKV__TARGET_CODES
+#endif
 #define RWKV__UNROLL              RWKV__UNROLL_ALL
 #define RWKV__UNROLL_2            RWKV__UNROLL_TWO
 #define RWKV__TARGET
@@ -1181,6 +1612,154 @@ typedef struct rwkv__kernels {
 #define RWKV__ROWS                6
 #define RWKV__WIDE                1
 #define RWKV__TALL                2
+#define RWKV__I                   int8x16_t
+#define RWKV__I_LOAD(p)           vreinterpretq_s8_u8(vld1q_u8(p))
+#define RWKV__I_SET(i)            vreinterpretq_s8_s32(vdupq_n_s32(i))
+#define RWKV__I_QUAD(p)           rwkv__quad_neon(p)
+#define RWKV__LOW(a)              vandq_s8(a, vdupq_n_s8(15))
+#define RWKV__HIGH(a)             vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(a), 4))
+#define RWKV__TABLE               int8x16_t
+#define RWKV__TABLE_LOAD(p)       vld1q_s8(p)
+#define RWKV__LOOK(t, i)          vqtbl1q_s8(t, vreinterpretq_u8_s8(i))
+#define RWKV__PICK(bits, g, a, b) vbslq_s8(vtstq_s8(bits, vdupq_n_s8((int8_t)(1 << (g)))), b, a)
+#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, w, x)
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO                0
+#define RWKV__ZERO_8              0
+#define RWKV__TO_FLOAT(i)         vcvtq_f32_s32(vreinterpretq_s32_s8(i))
+#define RWKV__SCALES(p, e)        rwkv__scales_neon(p, e)
+#define RWKV__STORE_LOW(p, t)     rwkv__store_low_neon(p, t)
+#define RWKV__CODE_ROWS           4
+
+#ifdef RWKV__NEON_PASS
+RWKV__INLINE int8x16_t rwkv__quad_neon(const unsigned char *p)
+{
+    uint32_t quad;
+    memcpy(&quad, p, sizeof quad);
+    return vreinterpretq_s8_u32(vdupq_n_u32(quad));
+}
+
+RWKV__INLINE int8x16_t rwkv__dot_neon(int8x16_t sum, int8x16_t w, int8x16_t x)
+{
+    const int16x8_t low = vmull_s8(vget_low_s8(w), vget_low_s8(x));
+    const int16x8_t high = vmull_high_s8(w, x);
+    return vreinterpretq_s8_s32(vaddq_s32(vreinterpretq_s32_s8(sum),
+                                          vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high))));
+}
+
+RWKV__INLINE float32x4_t rwkv__scales_neon(const unsigned char *p, uint32_t e)
+{
+    uint32_t   four;
+    uint32x4_t s;
+    memcpy(&four, p, sizeof four);
+    s = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
+    s = vorrq_u32(vshlq_n_u32(vshrq_n_u32(s, 7), 31), vshrq_n_u32(vshlq_n_u32(s, 25), 6));
+    return vreinterpretq_f32_u32(vaddq_u32(s, vdupq_n_u32(e)));
+}
+
+RWKV__INLINE void rwkv__store_low_neon(unsigned char *p, float32x4_t t)
+{
+    const uint16x4_t half = vmovn_u32(vreinterpretq_u32_f32(t));
+    vst1_lane_u32((uint32_t *)(void *)p,
+                  vreinterpret_u32_u8(vmovn_u16(vcombine_u16(half, half))), 0);
+}
+#endif
+
+#elif defined(RWKV__SIMD128_PASS)
+
+#define RWKV__NAME(name)          rwkv__##name##_simd128
+#define RWKV__UNROLL              RWKV__UNROLL_ALL
+#define RWKV__UNROLL_2
+#define RWKV__TARGET
+#define RWKV__V                   v128_t
+#define RWKV__W                   4
+#define RWKV__LOAD(p)             wasm_v128_load(p)
+#define RWKV__STORE(p, a)         wasm_v128_store(p, a)
+#define RWKV__SET(x)              wasm_f32x4_splat(x)
+#define RWKV__LOAD_F16(p)         wasm_f32x4_make(rwkv__from_f16((p)[0]), rwkv__from_f16((p)[1]), \
+                                      rwkv__from_f16((p)[2]), rwkv__from_f16((p)[3]))
+#define RWKV__LOAD_BF16(p)        wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16)
+#define RWKV__ADD(a, b)           wasm_f32x4_add(a, b)
+#define RWKV__SUB(a, b)           wasm_f32x4_sub(a, b)
+#define RWKV__MUL(a, b)           wasm_f32x4_mul(a, b)
+#define RWKV__DIV(a, b)           wasm_f32x4_div(a, b)
+#define RWKV__FMA(a, b, c)        rwkv__fma_simd128(a, b, c)
+#define RWKV__LESS(a, b, x, y)    wasm_v128_bitselect(x, y, wasm_f32x4_lt(a, b))
+#define RWKV__MINUS_ABS(a)        wasm_v128_or(a, wasm_f32x4_splat(-0.0f))
+#define RWKV__POW2(t)             wasm_i32x4_shl(t, 23)
+#define RWKV__ROWS                4
+#define RWKV__WIDE                1
+#define RWKV__TALL                1
+#define RWKV__TARGET_CODES
+#define RWKV__I                   v128_t
+#define RWKV__I_LOAD(p)           wasm_v128_load(p)
+#define RWKV__I_SET(i)            wasm_i32x4_splat(i)
+#define RWKV__I_QUAD(p)           wasm_v128_load32_splat(p)
+#define RWKV__LOW(a)              wasm_v128_and(a, wasm_i8x16_splat(15))
+#define RWKV__HIGH(a)             wasm_u8x16_shr(a, 4)
+#define RWKV__TABLE               v128_t
+#define RWKV__TABLE_LOAD(p)       wasm_v128_load(p)
+#define RWKV__LOOK(t, i)          wasm_i8x16_swizzle(t, i)
+#define RWKV__PICK(bits, g, a, b) wasm_v128_bitselect(a, b, wasm_i8x16_eq( \
+                                      wasm_v128_and(bits, wasm_i8x16_splat((int8_t)(1 << (g)))), \
+                                      wasm_i8x16_splat(0)))
+#define RWKV__DOT(sum, w, x)      rwkv__dot_simd128(sum, w, x)
+#define RWKV__DOT_8(sum, w, x)    rwkv__dot_simd128(sum, w, x)
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO                0
+#define RWKV__ZERO_8              0
+#define RWKV__TO_FLOAT(i)         wasm_f32x4_convert_i32x4(i)
+#define RWKV__SCALES(p, e)        rwkv__scales_simd128(p, e)
+#define RWKV__STORE_LOW(p, t)     rwkv__store_low_simd128(p, t)
+#define RWKV__CODE_ROWS           2
+
+/* Two lanes of rwkv__fma, step by step as there.                             */
+RWKV__INLINE v128_t rwkv__fma2_simd128(v128_t a, v128_t b, v128_t c)
+{
+    const v128_t p = wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(a),
+                                    wasm_f64x2_promote_low_f32x4(b));
+    const v128_t z = wasm_f64x2_promote_low_f32x4(c), zero = wasm_f64x2_splat(0);
+    const v128_t s = wasm_f64x2_add(p, z), t = wasm_f64x2_sub(s, p), one = wasm_i64x2_splat(1);
+    const v128_t e = wasm_f64x2_add(wasm_f64x2_sub(p, wasm_f64x2_sub(s, t)), wasm_f64x2_sub(z, t));
+    const v128_t odd = wasm_i64x2_neg(wasm_v128_and(s, one));
+    const v128_t away = wasm_i64x2_shr(wasm_v128_xor(s, e), 63);
+    const v128_t inexact = wasm_v128_and(wasm_f64x2_ne(e, zero),
+                                         wasm_f64x2_eq(wasm_f64x2_sub(s, s), zero));
+    const v128_t step = wasm_v128_andnot(wasm_v128_and(inexact, wasm_v128_or(away, one)), odd);
+    return wasm_f32x4_demote_f64x2_zero(wasm_i64x2_add(s, step));
+}
+
+RWKV__INLINE v128_t rwkv__fma_simd128(v128_t a, v128_t b, v128_t c)
+{
+    return wasm_i64x2_shuffle(
+        rwkv__fma2_simd128(a, b, c),
+        rwkv__fma2_simd128(wasm_i64x2_shuffle(a, a, 1, 1), wasm_i64x2_shuffle(b, b, 1, 1),
+                           wasm_i64x2_shuffle(c, c, 1, 1)), 0, 2);
+}
+
+RWKV__INLINE v128_t rwkv__dot_simd128(v128_t sum, v128_t w, v128_t x)
+{
+    const v128_t low = wasm_i32x4_dot_i16x8(wasm_i16x8_extend_low_i8x16(w),
+                                            wasm_i16x8_extend_low_i8x16(x));
+    const v128_t high = wasm_i32x4_dot_i16x8(wasm_i16x8_extend_high_i8x16(w),
+                                             wasm_i16x8_extend_high_i8x16(x));
+    return wasm_i32x4_add(sum, wasm_i32x4_add(wasm_i32x4_shuffle(low, high, 0, 2, 4, 6),
+                                              wasm_i32x4_shuffle(low, high, 1, 3, 5, 7)));
+}
+
+RWKV__INLINE v128_t rwkv__scales_simd128(const unsigned char *p, uint32_t e)
+{
+    const v128_t s = wasm_i32x4_extend_low_i16x8(
+        wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p)));
+    const v128_t bits = wasm_v128_and(wasm_i32x4_shl(s, 19), wasm_i32x4_splat(RWKV__SCALE_MASK));
+    return wasm_i32x4_add(bits, wasm_i32x4_splat((int32_t)e));
+}
+
+RWKV__INLINE void rwkv__store_low_simd128(unsigned char *p, v128_t t)
+{
+    const v128_t low = wasm_i8x16_shuffle(t, t, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    wasm_v128_store32_lane(p, low, 0);
+}
 
 #endif
 
@@ -1202,6 +1781,36 @@ RWKV__INLINE RWKV__TARGET RWKV__V RWKV__NAME(weights)(const unsigned char *w, si
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(take)(float *y, RWKV__V sum, size_t block)
 {
     RWKV__STORE(y, block ? RWKV__ADD(RWKV__LOAD(y), sum) : sum);
+}
+
+/* Panels from `row` on, P of them, of N rows of tokens: y = sum for the first
+ * block of columns, y = y + sum for the later ones.                           */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(put)(const rwkv__matmul *m, const RWKV__V *sum,
+                                              size_t row, size_t block, size_t t, int P, int N)
+{
+    int p, i, v;
+    RWKV__UNROLL
+    for (i = 0; i < N; i++) {
+        float *const y = m->rows ? m->rows[t + (size_t)i] : m->y + (t + (size_t)i) * m->y_row;
+        RWKV__UNROLL
+        for (p = 0; p < P; p++) {
+            const size_t r = row + 16 * (size_t)p;
+            float *const yp = y + r / RWKV__BLOCK * m->y_block + r % RWKV__BLOCK;
+            if (P == 1 && m->n_out - r < 16) { /* the matrix ends inside this panel   */
+                float part[16] = {0};
+                memcpy(part, yp, (m->n_out - r) * sizeof *y);
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    RWKV__NAME(take)(part + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v],
+                                     block);
+                memcpy(yp, part, (m->n_out - r) * sizeof *y);
+            } else {
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    RWKV__NAME(take)(yp + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v], block);
+            }
+        }
+    }
 }
 
 /* One block of columns, for P panels and N rows of x, held in registers:
@@ -1255,28 +1864,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
                     RWKV__FMA(wk[v], xk, sum[i * P * RWKV__PANEL + v]);
         }
     }
-    RWKV__UNROLL
-    for (i = 0; i < N; i++) {
-        float *const y = m->rows ? m->rows[t + (size_t)i] : m->y + (t + (size_t)i) * m->y_row;
-        RWKV__UNROLL
-        for (p = 0; p < P; p++) {
-            const size_t r = row + 16 * (size_t)p;
-            float *const yp = y + r / RWKV__BLOCK * m->y_block + r % RWKV__BLOCK;
-            if (P == 1 && m->n_out - r < 16) { /* the matrix ends inside this panel   */
-                float part[16] = {0};
-                memcpy(part, yp, (m->n_out - r) * sizeof *y);
-                RWKV__UNROLL
-                for (v = 0; v < RWKV__PANEL; v++)
-                    RWKV__NAME(take)(part + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v],
-                                     block);
-                memcpy(yp, part, (m->n_out - r) * sizeof *y);
-            } else {
-                RWKV__UNROLL
-                for (v = 0; v < RWKV__PANEL; v++)
-                    RWKV__NAME(take)(yp + v * RWKV__W, sum[(i * P + p) * RWKV__PANEL + v], block);
-            }
-        }
-    }
+    RWKV__NAME(put)(m, sum, row, block, t, P, N);
 }
 
 /* One block of columns of P panels of 32-bit weights, for the rows from t on. */
@@ -1562,6 +2150,13 @@ static RWKV__TARGET void RWKV__NAME(add)(float *x, const float *y, size_t n)
         RWKV__STORE(x + i, RWKV__ADD(RWKV__LOAD(x + i), RWKV__LOAD(y + i)));
 }
 
+static RWKV__TARGET void RWKV__NAME(axpy)(float *y, const float *x, float a, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i += RWKV__W)
+        RWKV__STORE(y + i, RWKV__FMA(RWKV__SET(a), RWKV__LOAD(x + i), RWKV__LOAD(y + i)));
+}
+
 static RWKV__TARGET void RWKV__NAME(gate)(float *x, const float *r, const float *y, size_t n)
 {
     size_t i;
@@ -1608,12 +2203,331 @@ static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float tempera
     return RWKV__NAME(sum16)(lanes);
 }
 
+/* ---- products with codes --------------------------------------------------
+ * An input x is packed in its own place: of every 32 numbers a record remains,
+ *
+ *     i8 q[32], f32 scale, i32 sum of q            x is about scale * q
+ *
+ * the smallest scale that lets q be from -127 to 127. One block of 32 columns is
+ * a sum of integers, without rounding; each block is then added by
+ *
+ *     y = fma(float(sum of value * q), weight's scale * x's scale, y)
+ *
+ * from y = 0 for every 256 columns, whose sums are added as for floats.      */
+#define RWKV__RECORD 40
+#define RWKV__MADE   (512 + 16 * 4) /* bytes of a block whose codes are looked up */
+/* where bit 5 or 6 of the codes is, if there is one                           */
+#define RWKV__MORE(storage, bit) \
+    ((storage) != RWKV__CODES_8 && (storage) >= (bit) ? (bit) * 64 - 64 : 0)
+
+static RWKV__TARGET void RWKV__NAME(pack)(float *x, size_t n)
+{
+    const RWKV__V magic = RWKV__SET(12582912.0f); /* 1.5 * 2^23: adding it leaves the
+                                                     nearest integer in the low bits */
+    unsigned char *q = (unsigned char *)(void *)x;
+    size_t         c, i;
+    int            v;
+    for (c = 0; c < n; c += RWKV__CODE_BLOCK, q += RWKV__RECORD) {
+        const size_t columns = rwkv__min(RWKV__CODE_BLOCK, n - c); /* 16 or 32       */
+        RWKV__V      lanes[RWKV__PANEL], odd = RWKV__SET(0.0f), inverse;
+        float        s[16], least = 0, scale;
+        int32_t      sum;
+        for (v = 0; v < RWKV__PANEL; v++)
+            lanes[v] = odd;
+        for (i = 0; i < columns; i += 16)
+            for (v = 0; v < RWKV__PANEL; v++) {
+                const RWKV__V xi = RWKV__LOAD(x + c + i + v * RWKV__W);
+                const RWKV__V minus = RWKV__MINUS_ABS(xi);
+                lanes[v] = RWKV__LESS(minus, lanes[v], minus, lanes[v]);
+                odd = RWKV__ADD(odd, RWKV__SUB(xi, xi)); /* NaN if one is infinite   */
+            }
+        for (v = 0; v < RWKV__PANEL; v++)
+            RWKV__STORE(s + v * RWKV__W, lanes[v]);
+        for (v = 0; v < 16; v++)
+            least = s[v] < least ? s[v] : least;
+        RWKV__STORE(s, odd);
+        for (v = 1; v < RWKV__W; v++)
+            s[0] += s[v];
+        scale = s[0] == 0 ? -least / 127.0f : s[0]; /* NaN                         */
+        inverse = RWKV__SET(scale > 1e-30f ? 127.0f / -least : 0.0f);
+        if (!(scale > 1e-30f)) { /* nothing, or nothing that means anything         */
+            memset(q, 0, RWKV__CODE_BLOCK);
+            scale = scale <= 1e-30f ? 0 : scale;
+            sum = 0;
+        } else {
+            for (v = 0; v < RWKV__PANEL; v++)
+                lanes[v] = RWKV__SET(0.0f);
+            for (i = 0; i < columns; i += 16)
+                for (v = 0; v < RWKV__PANEL; v++) {
+                    const size_t  at = i + (size_t)v * RWKV__W;
+                    const RWKV__V t = RWKV__FMA(RWKV__LOAD(x + c + at), inverse, magic);
+                    lanes[v] = RWKV__ADD(lanes[v], RWKV__SUB(t, magic)); /* integers     */
+                    RWKV__STORE_LOW(q + at, t);
+                }
+            memset(q + columns, 0, RWKV__CODE_BLOCK - columns);
+            sum = (int32_t)RWKV__NAME(sum16)(lanes);
+        }
+        memcpy(q + RWKV__CODE_BLOCK, &scale, sizeof scale);
+        memcpy(q + RWKV__CODE_BLOCK + 4, &sum, sizeof sum);
+    }
+}
+
+/* The values, or ZERO more, of codes whose low 4 bits are given; bit g of the
+ * bytes of more[0] is the fifth, of more[1] the sixth.                       */
+RWKV__INLINE RWKV__TARGET_CODES RWKV__I RWKV__NAME(value)(RWKV__I low, const RWKV__I *more, int g,
+                                                         const RWKV__TABLE *table, int storage)
+{
+    RWKV__I w = RWKV__LOOK(table[0], low);
+    if (storage >= RWKV__CODES_5)
+        w = RWKV__PICK(more[0], g, w, RWKV__LOOK(table[1], low));
+    if (storage == RWKV__CODES_6)
+        w = RWKV__PICK(more[1], g, w, RWKV__PICK(more[0], g, RWKV__LOOK(table[2], low),
+                                                 RWKV__LOOK(table[3], low)));
+    return w;
+}
+
+/* Groups 2q and 2q + 1 of a block of a panel, vector v.                      */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(look)(RWKV__I *w, const unsigned char *code, int q,
+                                                     int v, const RWKV__I *more,
+                                                     const RWKV__TABLE *table, int storage)
+{
+    if (storage == RWKV__CODES_8) {
+        w[0] = RWKV__FLIP(RWKV__I_LOAD(code + q * 128 + v * 4 * RWKV__W));
+        w[1] = RWKV__FLIP(RWKV__I_LOAD(code + q * 128 + 64 + v * 4 * RWKV__W));
+    } else {
+        const RWKV__I both = RWKV__I_LOAD(code + q * 64 + v * 4 * RWKV__W);
+        const RWKV__I low = RWKV__LOW(both), high = RWKV__HIGH(both);
+        w[0] = RWKV__NAME(value)(low, more, 2 * q, table, storage);
+        w[1] = RWKV__NAME(value)(high, more, 2 * q + 1, table, storage);
+    }
+}
+
+/* Where the codes and scales of 256 columns of a panel are, and how many blocks. */
+typedef struct RWKV__NAME(chunk) {
+    const unsigned char *code, *scale;
+    uint32_t             exponent;
+    size_t               blocks;
+    int                  zero;
+    RWKV__TABLE          table[4];
+} RWKV__NAME(chunk);
+
+RWKV__INLINE RWKV__TARGET_CODES RWKV__NAME(chunk) RWKV__NAME(chunk_of)(const rwkv__matmul *m,
+                                                                      size_t panel, size_t block,
+                                                                      int storage)
+{
+    const size_t      all = (m->n_in + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t      first = block * (RWKV__BLOCK / RWKV__CODE_BLOCK);
+    RWKV__NAME(chunk) c;
+    int               i;
+    c.code = m->w + (panel * all + first) * RWKV__CODE_BYTES((size_t)storage);
+    c.scale = m->scale + (panel * all + first) * 16;
+    c.exponent = (uint32_t)m->exponent[panel] << 23;
+    c.blocks = rwkv__min(all - first, RWKV__BLOCK / RWKV__CODE_BLOCK);
+    c.zero = storage == RWKV__CODES_8 ? RWKV__ZERO_8 : RWKV__ZERO;
+    for (i = 0; i < 4; i++)
+        c.table[i] = RWKV__TABLE_LOAD(rwkv__values(storage) + (storage == RWKV__CODES_6   ? i
+                                                : storage == RWKV__CODES_5 ? i % 2
+                                                                           : 0) * 16);
+    return c;
+}
+
+/* w x + sum, of a group of columns.                                          */
+RWKV__INLINE RWKV__TARGET_CODES RWKV__I RWKV__NAME(add_group)(RWKV__I sum, RWKV__I w, RWKV__I x,
+                                                       int storage)
+{
+    return storage == RWKV__CODES_8 ? RWKV__DOT_8(sum, w, x) : RWKV__DOT(sum, w, x);
+}
+
+/* The sums of a block begin so that ZERO is taken away: with -zero * sum of q. */
+RWKV__INLINE RWKV__TARGET_CODES RWKV__I RWKV__NAME(begin)(const unsigned char *x, int zero)
+{
+    int32_t of_q;
+    memcpy(&of_q, x + RWKV__CODE_BLOCK + 4, sizeof of_q);
+    return RWKV__I_SET(-zero * of_q);
+}
+
+/* y + sum * (scale * x's scale).                                             */
+RWKV__INLINE RWKV__TARGET_CODES RWKV__V RWKV__NAME(add_block)(RWKV__V y, RWKV__I sum, RWKV__V scale,
+                                                             const unsigned char *x)
+{
+    float of_x;
+    memcpy(&of_x, x + RWKV__CODE_BLOCK, sizeof of_x);
+    return RWKV__FMA(RWKV__TO_FLOAT(sum), RWKV__MUL(scale, RWKV__SET(of_x)), y);
+}
+
+/* Up to 256 columns of one panel, for one row; the codes as they come.       */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_row)(const rwkv__matmul *m, size_t panel,
+                                                         size_t block, int storage)
+{
+    const RWKV__NAME(chunk) c = RWKV__NAME(chunk_of)(m, panel, block, storage);
+    const unsigned char *code = c.code;
+    const unsigned char *x = (const unsigned char *)(const void *)(m->x + block * RWKV__BLOCK);
+    RWKV__V              y[RWKV__PANEL];
+    size_t               b;
+    int                  v, q, j;
+    for (v = 0; v < RWKV__PANEL; v++)
+        y[v] = RWKV__SET(0.0f);
+    for (b = 0; b < c.blocks; b++, code += RWKV__CODE_BYTES(storage), x += RWKV__RECORD) {
+        RWKV__I sum[RWKV__PANEL], more[RWKV__PANEL][2];
+        RWKV__UNROLL
+        for (v = 0; v < RWKV__PANEL; v++) {
+            sum[v] = RWKV__NAME(begin)(x, c.zero);
+            more[v][0] = RWKV__I_LOAD(code + RWKV__MORE(storage, 5) + v * 4 * RWKV__W);
+            more[v][1] = RWKV__I_LOAD(code + RWKV__MORE(storage, 6) + v * 4 * RWKV__W);
+        }
+        RWKV__UNROLL
+        for (q = 0; q < 4; q++) {
+            const RWKV__I xq[2] = {RWKV__I_QUAD(x + q * 8), RWKV__I_QUAD(x + q * 8 + 4)};
+            RWKV__UNROLL
+            for (v = 0; v < RWKV__PANEL; v++) {
+                RWKV__I w[2];
+                RWKV__NAME(look)(w, code, q, v, more[v], c.table, storage);
+                for (j = 0; j < 2; j++)
+                    sum[v] = RWKV__NAME(add_group)(sum[v], w[j], xq[j], storage);
+            }
+        }
+        RWKV__UNROLL
+        for (v = 0; v < RWKV__PANEL; v++)
+            y[v] = RWKV__NAME(add_block)(
+                y[v], sum[v], RWKV__SCALES(c.scale + b * 16 + v * RWKV__W, c.exponent), x);
+    }
+    RWKV__NAME(put)(m, y, panel * 16, block, 0, 1, 1);
+}
+
+/* Look up the codes of up to 256 columns of a panel, for many rows: of each
+ * block 8 groups of 64 values, then the scales.                              */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(make)(const RWKV__NAME(chunk) *c,
+                                                     unsigned char *made, int storage)
+{
+    const unsigned char *code = c->code;
+    size_t               b;
+    int                  v, q, j;
+    for (b = 0; b < c->blocks; b++, code += RWKV__CODE_BYTES(storage), made += RWKV__MADE)
+        for (v = 0; v < RWKV__PANEL; v++) {
+            const RWKV__I more[2] = {
+                RWKV__I_LOAD(code + RWKV__MORE(storage, 5) + v * 4 * RWKV__W),
+                RWKV__I_LOAD(code + RWKV__MORE(storage, 6) + v * 4 * RWKV__W)};
+            RWKV__UNROLL
+            for (q = 0; q < 4; q++) {
+                RWKV__I w[2];
+                RWKV__NAME(look)(w, code, q, v, more, c->table, storage);
+                for (j = 0; j < 2; j++)
+                    memcpy(made + (2 * q + j) * 64 + v * 4 * RWKV__W, &w[j], sizeof w[j]);
+            }
+            RWKV__STORE((float *)(void *)(made + 512) + v * RWKV__W,
+                        RWKV__SCALES(c->scale + b * 16 + v * RWKV__W, c->exponent));
+        }
+}
+
+/* The same columns for N rows, when they are made.                           */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(made_tile)(const rwkv__matmul *m,
+                                                          const RWKV__NAME(chunk) *c, size_t panel,
+                                                          size_t block, size_t t, size_t T,
+                                                          const unsigned char *made, int N,
+                                                          int storage)
+{
+    const float *const   packed = m->x + rwkv__at(T, t, block * RWKV__BLOCK);
+    const unsigned char *x = (const unsigned char *)(const void *)packed;
+    RWKV__V              y[32];
+    size_t               b;
+    int                  i, v, g;
+    RWKV__UNROLL
+    for (i = 0; i < N * RWKV__PANEL; i++)
+        y[i] = RWKV__SET(0.0f);
+    for (b = 0; b < c->blocks; b++, made += RWKV__MADE, x += RWKV__RECORD) {
+        RWKV__I sum[32];
+        RWKV__UNROLL
+        for (i = 0; i < N; i++) {
+            RWKV__UNROLL
+            for (v = 0; v < RWKV__PANEL; v++)
+                sum[i * RWKV__PANEL + v] =
+                    RWKV__NAME(begin)(x + (size_t)i * RWKV__BLOCK * sizeof *packed, c->zero);
+        }
+        RWKV__UNROLL_2
+        for (g = 0; g < 8; g++) {
+            RWKV__I w[RWKV__PANEL];
+            RWKV__UNROLL
+            for (v = 0; v < RWKV__PANEL; v++)
+                w[v] = RWKV__I_LOAD(made + g * 64 + v * 4 * RWKV__W);
+            RWKV__UNROLL
+            for (i = 0; i < N; i++) {
+                const RWKV__I xi =
+                    RWKV__I_QUAD(x + (size_t)i * RWKV__BLOCK * sizeof *packed + g * 4);
+                RWKV__UNROLL
+                for (v = 0; v < RWKV__PANEL; v++)
+                    sum[i * RWKV__PANEL + v] =
+                        RWKV__NAME(add_group)(sum[i * RWKV__PANEL + v], w[v], xi, storage);
+            }
+        }
+        RWKV__UNROLL
+        for (i = 0; i < N; i++) {
+            RWKV__UNROLL
+            for (v = 0; v < RWKV__PANEL; v++)
+                y[i * RWKV__PANEL + v] = RWKV__NAME(add_block)(
+                    y[i * RWKV__PANEL + v], sum[i * RWKV__PANEL + v],
+                    RWKV__LOAD((const float *)(const void *)(made + 512) + v * RWKV__W),
+                    x + (size_t)i * RWKV__BLOCK * sizeof *packed);
+        }
+    }
+    RWKV__NAME(put)(m, y, panel * 16, block, t, 1, N);
+}
+
+/* Panels [first, end) of W. One row takes the codes as they come; for more, a
+ * block of a panel is looked up once, and all rows use it.                   */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul *m, size_t first,
+                                                            size_t end, size_t T, float *wide,
+                                                            int storage)
+{
+    const size_t         blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
+    unsigned char *const made = (unsigned char *)(void *)wide;
+    size_t               panel, block, t;
+    for (panel = first; panel < end; panel++)
+        for (block = 0; block < blocks; block++) {
+            RWKV__NAME(chunk) c;
+            if (T == 1) {
+                RWKV__NAME(code_row)(m, panel, block, storage);
+                continue;
+            }
+            c = RWKV__NAME(chunk_of)(m, panel, block, storage);
+            RWKV__NAME(make)(&c, made, storage);
+            for (t = 0; t + RWKV__CODE_ROWS <= T; t += RWKV__CODE_ROWS)
+                RWKV__NAME(made_tile)(m, &c, panel, block, t, T, made, RWKV__CODE_ROWS, storage);
+            for (; t < T && RWKV__CODE_ROWS > 1; t++)
+                RWKV__NAME(made_tile)(m, &c, panel, block, t, T, made, 1, storage);
+        }
+}
+
+static RWKV__TARGET_CODES void RWKV__NAME(matmul_4)(const rwkv__matmul *m, size_t first, size_t end,
+                                                    size_t T, float *wide)
+{
+    RWKV__NAME(code_matmul)(m, first, end, T, wide, RWKV__CODES_4);
+}
+
+static RWKV__TARGET_CODES void RWKV__NAME(matmul_5)(const rwkv__matmul *m, size_t first, size_t end,
+                                                    size_t T, float *wide)
+{
+    RWKV__NAME(code_matmul)(m, first, end, T, wide, RWKV__CODES_5);
+}
+
+static RWKV__TARGET_CODES void RWKV__NAME(matmul_6)(const rwkv__matmul *m, size_t first, size_t end,
+                                                    size_t T, float *wide)
+{
+    RWKV__NAME(code_matmul)(m, first, end, T, wide, RWKV__CODES_6);
+}
+
+static RWKV__TARGET_CODES void RWKV__NAME(matmul_8)(const rwkv__matmul *m, size_t first, size_t end,
+                                                    size_t T, float *wide)
+{
+    RWKV__NAME(code_matmul)(m, first, end, T, wide, RWKV__CODES_8);
+}
+
 static void RWKV__NAME(kernels)(rwkv__kernels *k)
 {
     k->rows = RWKV__ROWS;
     k->matmul[RWKV_TYPE_F32] = RWKV__NAME(matmul_f32);
     k->matmul[RWKV_TYPE_F16] = RWKV__NAME(matmul_f16);
     k->matmul[RWKV_TYPE_BF16] = RWKV__NAME(matmul_bf16);
+    k->pack = RWKV__NAME(pack);
     k->widen[RWKV_TYPE_F32] = RWKV__NAME(widen_f32);
     k->widen[RWKV_TYPE_F16] = RWKV__NAME(widen_f16);
     k->widen[RWKV_TYPE_BF16] = RWKV__NAME(widen_bf16);
@@ -1622,9 +2536,18 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
     k->wkv = RWKV__NAME(wkv);
     k->relu_square = RWKV__NAME(relu_square);
     k->add = RWKV__NAME(add);
+    k->axpy = RWKV__NAME(axpy);
     k->gate = RWKV__NAME(gate);
     k->largest = RWKV__NAME(largest);
     k->softmax = RWKV__NAME(softmax);
+}
+
+static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
+{
+    k->matmul[RWKV__CODES_4] = RWKV__NAME(matmul_4);
+    k->matmul[RWKV__CODES_5] = RWKV__NAME(matmul_5);
+    k->matmul[RWKV__CODES_6] = RWKV__NAME(matmul_6);
+    k->matmul[RWKV__CODES_8] = RWKV__NAME(matmul_8);
 }
 
 #undef RWKV__TARGET
@@ -1647,6 +2570,30 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
 #undef RWKV__ROWS
 #undef RWKV__WIDE
 #undef RWKV__TALL
+#undef RWKV__TARGET_CODES
+#undef RWKV__I
+#undef RWKV__I_LOAD
+#undef RWKV__I_SET
+#undef RWKV__I_QUAD
+#undef RWKV__LOW
+#undef RWKV__HIGH
+#undef RWKV__TABLE
+#undef RWKV__TABLE_LOAD
+#undef RWKV__LOOK
+#undef RWKV__PICK
+#undef RWKV__PAIRS
+#undef RWKV__DOT
+#undef RWKV__DOT_8
+#undef RWKV__FLIP
+#undef RWKV__ZERO
+#undef RWKV__ZERO_8
+#undef RWKV__TO_FLOAT
+#undef RWKV__SCALES
+#undef RWKV__STORE_LOW
+#undef RWKV__CODE_ROWS
+#undef RWKV__RECORD
+#undef RWKV__MADE
+#undef RWKV__MORE
 #undef RWKV__NAME
 #undef RWKV__UNROLL
 #undef RWKV__UNROLL_2
@@ -1662,7 +2609,7 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
  * Which kernels this machine can run, asked anew for every model: there is no
  * table to initialize, hence no global and no race.
  * ========================================================================== */
-#ifdef RWKV__X86
+#ifdef RWKV__SSSE3
 static void rwkv__cpuid(uint32_t leaf, uint32_t *regs)
 {
     __asm__ volatile("cpuid"
@@ -1670,40 +2617,65 @@ static void rwkv__cpuid(uint32_t leaf, uint32_t *regs)
                      : "0"(leaf), "2"(0));
 }
 
-/* 0: neither; 1: AVX2 with FMA and F16C; 2: AVX-512F too. The processor must
- * have them and the system must save their registers (XCR0).                 */
+/* 0: none; 1: SSSE3; 2: AVX2 with FMA and F16C too; 3: AVX-512F too; 4: its BW
+ * and VNNI too. The processor must have them and the system must save their
+ * registers (XCR0).                                                          */
 static int rwkv__x86_level(void)
 {
     uint32_t r[4], xcr0, high;
+    rwkv__cpuid(1, r);
+    if (!(r[2] & 1u << 9))
+        return 0;
+#ifdef RWKV__AVX
+    if ((r[2] & 0x38001000u) != 0x38001000u) /* F16C, AVX, OSXSAVE, FMA         */
+        return 1;
     rwkv__cpuid(0, r);
     if (r[0] < 7)
-        return 0;
-    rwkv__cpuid(1, r);
-    if ((r[2] & 0x38001000u) != 0x38001000u) /* F16C, AVX, OSXSAVE, FMA         */
-        return 0;
+        return 1;
     __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
     rwkv__cpuid(7, r);
     if ((xcr0 & 0x06) != 0x06 || !(r[1] & 1u << 5))
-        return 0;
-    return (xcr0 & 0xe6) == 0xe6 && r[1] & 1u << 16 ? 2 : 1;
+        return 1;
+    if ((xcr0 & 0xe6) != 0xe6 || !(r[1] & 1u << 16))
+        return 2;
+    return r[1] & 1u << 30 && r[2] & 1u << 11 ? 4 : 3;
+#else
+    (void)xcr0;
+    (void)high;
+    return 1;
+#endif
+}
+#endif
+
+#ifdef RWKV__NEON
+static int rwkv__has_dotprod(void)
+{
+#if defined(__ARM_FEATURE_DOTPROD)
+    return 1;
+#elif defined(RWKV__DOTPROD)
+    return (int)(getauxval(AT_HWCAP) >> 20 & 1);
+#else
+    return 0;
+#endif
 }
 #endif
 
 RWKV_API const char *rwkv_isa_available(int index)
 {
-    if (index == 0)
-        return "scalar";
-#ifdef RWKV__X86
-    if (index == 1 && rwkv__x86_level() >= 1)
-        return "avx2";
-    if (index == 2 && rwkv__x86_level() >= 2)
-        return "avx512";
+#if defined(RWKV__SSSE3)
+    static const char names[][11] = {"scalar", "ssse3", "avx2", "avx512", "avx512vnni"};
+    const int         most = index > 0 ? rwkv__x86_level() : 0;
+#elif defined(RWKV__NEON)
+    static const char names[][11] = {"scalar", "neon", "dotprod"};
+    const int         most = rwkv__has_dotprod() ? 2 : 1;
+#elif defined(RWKV__SIMD128)
+    static const char names[][11] = {"scalar", "simd128"};
+    const int         most = 1;
+#else
+    static const char names[][11] = {"scalar"};
+    const int         most = 0;
 #endif
-#ifdef RWKV__NEON
-    if (index == 1)
-        return "neon";
-#endif
-    return NULL;
+    return index >= 0 && index <= most ? names[index] : NULL;
 }
 
 /* The kernels called `isa`, or the widest there are; 0 if there are none.    */
@@ -1719,16 +2691,41 @@ static int rwkv__kernels_choose(rwkv__kernels *k, const char *isa)
     k->isa = rwkv_isa_available(i);
     if (!k->isa)
         return 0;
-    rwkv__kernels_scalar(k);
-#ifdef RWKV__X86
-    if (i == 1)
+    rwkv__kernels_scalar(k); /* each replaces those of the one before           */
+    rwkv__code_kernels_scalar(k);
+#ifdef RWKV__SSSE3
+    if (i >= 1) {
+        rwkv__kernels_ssse3(k);
+        rwkv__code_kernels_ssse3(k);
+    }
+#endif
+#ifdef RWKV__AVX
+    if (i >= 2) {
         rwkv__kernels_avx2(k);
-    if (i == 2)
+        rwkv__code_kernels_avx2(k);
+    }
+    if (i >= 3)
         rwkv__kernels_avx512(k);
+    if (i >= 4)
+        rwkv__code_kernels_avx512(k);
 #endif
 #ifdef RWKV__NEON
-    if (i == 1)
+    if (i >= 1) {
         rwkv__kernels_neon(k);
+        rwkv__code_kernels_neon(k);
+    }
+#endif
+#ifdef RWKV__DOTPROD
+    if (i >= 2) {
+        rwkv__kernels_dotprod(k);
+        rwkv__code_kernels_dotprod(k);
+    }
+#endif
+#ifdef RWKV__SIMD128
+    if (i >= 1) {
+        rwkv__kernels_simd128(k);
+        rwkv__code_kernels_simd128(k);
+    }
 #endif
     return 1;
 }
@@ -1910,6 +2907,7 @@ typedef struct rwkv__file {
     uint32_t n_vocab, n_embd, n_att, n_ffn, n_layer, n_head;
     uint64_t bytes, vocab_bytes;
     float    norm_eps;
+    unsigned char bits[8]; /* of the codes of the matrices, in their order         */
     uint32_t data_crc, header_crc;
     uint64_t offset[RWKV__TENSORS]; /* of a layer's tensors: in layer 0           */
     uint64_t layer_bytes, vocab_offset;
@@ -1926,22 +2924,66 @@ static uint64_t rwkv__dimension(const rwkv__file *f, char name)
     return 1;
 }
 
-/* Bytes of a tensor, padded to the 64 at which the next one begins. The limits
- * of the dimensions keep every sum of these far below 2^64.                  */
-static uint64_t rwkv__tensor_bytes(const rwkv__file *f, int id)
+/* Which of the matrices a tensor is, 0 to 7, as in the bits of the codes; -1:
+ * none.                                                                      */
+static int rwkv__matrix_index(int id)
+{
+    static const signed char ids[8] = {RWKV__ATT_R, RWKV__ATT_K, RWKV__ATT_V, RWKV__ATT_OUTPUT,
+                                       RWKV__FFN_R, RWKV__FFN_K, RWKV__FFN_V, RWKV__HEAD};
+    int                      i;
+    for (i = 0; i < 8; i++)
+        if (ids[i] == id)
+            return i;
+    return -1;
+}
+
+static rwkv__storage rwkv__storage_of(const rwkv__file *f, int id)
+{
+    const int i = rwkv__matrix_index(id);
+    if (rwkv__tensors[id].kind == 'v')
+        return RWKV__F32;
+    if (f->type <= RWKV_TYPE_BF16)
+        return (rwkv__storage)f->type;
+    return i < 0 ? RWKV__CODES_8 : (rwkv__storage)f->bits[i];
+}
+
+static uint64_t rwkv__round64(uint64_t n)
+{
+    return (n + 63) & ~(uint64_t)63;
+}
+
+/* Where the parts of a tensor lie, in bytes from where it begins. The limits of
+ * the dimensions keep every sum of these far below 2^64.                     */
+typedef struct rwkv__places {
+    uint64_t scale; /* of a matrix of codes                                      */
+    uint64_t data;  /* its codes; 0 for anything else                            */
+    uint64_t bytes; /* of all, padded to the 64 at which the next tensor begins  */
+    uint64_t row;   /* of the embedding                                          */
+} rwkv__places;
+
+static rwkv__places rwkv__places_of(const rwkv__file *f, int id)
 {
     const rwkv__tensor *tensor = &rwkv__tensors[id];
-    const uint64_t      rows = rwkv__dimension(f, tensor->rows);
+    const rwkv__storage storage = rwkv__storage_of(f, id);
+    const uint64_t      rows = rwkv__dimension(f, tensor->rows), panels = (rows + 15) / 16;
     const uint64_t      columns = rwkv__dimension(f, tensor->columns);
-    const uint64_t      element = f->type == RWKV_TYPE_F32 ? 4 : 2;
-    uint64_t            bytes;
-    if (tensor->kind == 'v')
-        bytes = columns * 4;
-    else if (tensor->kind == 'e')
-        bytes = rows * columns * element;
-    else
-        bytes = (rows + 15) / 16 * 16 * columns * element;
-    return (bytes + 63) & ~(uint64_t)63;
+    const uint64_t      blocks = (columns + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const uint64_t      element = storage == RWKV__F32 ? 4 : 2;
+    rwkv__places        p = {0, 0, 0, 0};
+    if (tensor->kind == 'e') {
+        p.row = storage <= RWKV__BF16 ? columns * element : blocks * (RWKV__CODE_BLOCK + 2);
+        p.bytes = rows * p.row;
+    } else if (tensor->kind == 'v') {
+        p.bytes = columns * element;
+    } else if (storage <= RWKV__BF16) {
+        p.bytes = panels * 16 * columns * element;
+    } else {
+        p.scale = panels;
+        p.data = rwkv__round64(p.scale + panels * blocks * 16);
+        p.bytes = p.data + panels * blocks * RWKV__CODE_BYTES((uint64_t)storage);
+    }
+    p.bytes = rwkv__round64(p.bytes);
+    return p;
 }
 
 static void rwkv__lay_out(rwkv__file *f)
@@ -1954,7 +2996,7 @@ static void rwkv__lay_out(rwkv__file *f)
             at += f->layer_bytes * (f->n_layer - 1);
         }
         f->offset[id] = at;
-        at += rwkv__tensor_bytes(f, id);
+        at += rwkv__places_of(f, id).bytes;
     }
     f->vocab_offset = at;
 }
@@ -1995,10 +3037,6 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
     result = rwkv__check_range("type", 16, f->type, RWKV_TYPE_F32, RWKV_TYPE_Q4, error);
     if (result)
         return result;
-    if (f->type > RWKV_TYPE_BF16)
-        return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 16,
-                          "header: type %u, this build has kernels up to %u", (uint64_t)f->type,
-                          (uint64_t)RWKV_TYPE_BF16);
     result = rwkv__check_range("tokenizer", 20, f->tokenizer, 0, RWKV_TOKENIZER_20B, error);
     if (result)
         return result;
@@ -2015,7 +3053,17 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
         return rwkv__fail(error, RWKV_ERR_FORMAT, 64,
                           "header: norm_eps (bits %u) is not between 0 and 1",
                           (uint64_t)rwkv__bits(f->norm_eps));
-    for (i = 68; i < 120; i++)
+    for (i = 0; i < 8; i++) {
+        const unsigned bits = f->bits[i];
+        const int      good = f->type <= RWKV_TYPE_BF16 ? bits == 0
+                              : f->type == RWKV_TYPE_Q8 ? bits == 8
+                                                        : bits == 8 || (bits >= 4 && bits <= 6);
+        if (!good)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 68 + (uint64_t)i,
+                              "header: matrix %u has codes of %u bits, not for type %u",
+                              (uint64_t)i, (uint64_t)bits, (uint64_t)f->type);
+    }
+    for (i = 76; i < 120; i++)
         if (h[i])
             return rwkv__fail(error, RWKV_ERR_FORMAT, (uint64_t)i,
                               "header: reserved byte %u is %u, must be 0", (uint64_t)i,
@@ -2031,13 +3079,13 @@ static rwkv_result rwkv__fail_truncated(const rwkv__file *f, uint64_t size, rwkv
     for (id = 0; id < RWKV__TENSORS; id++) {
         if (id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
             continue;
-        end = f->offset[id] + rwkv__tensor_bytes(f, id);
+        end = f->offset[id] + rwkv__places_of(f, id).bytes;
         if (id == RWKV__LAYER_END) {
             const uint64_t begin = f->offset[RWKV__LAYER_BEGIN];
             layer = size < begin ? 0 : (size - begin) / f->layer_bytes;
             if (layer < f->n_layer) {
                 for (id = RWKV__LAYER_BEGIN; id < RWKV__LAYER_END; id++) {
-                    end = f->offset[id] + layer * f->layer_bytes + rwkv__tensor_bytes(f, id);
+                    end = f->offset[id] + layer * f->layer_bytes + rwkv__places_of(f, id).bytes;
                     if (end > size)
                         return rwkv__fail(error, RWKV_ERR_FORMAT, size,
                                           "block %u %s: file ends at byte %u, needs %u", layer,
@@ -2082,6 +3130,7 @@ static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv
     f->bytes = rwkv__get64(h + 48);
     f->vocab_bytes = rwkv__get64(h + 56);
     f->norm_eps = rwkv__float(rwkv__get32(h + 64));
+    memcpy(f->bits, h + 68, sizeof f->bits);
     f->data_crc = rwkv__get32(h + 120);
     f->header_crc = rwkv__get32(h + 124);
 
@@ -2134,15 +3183,17 @@ static void rwkv__swap(unsigned char *p, uint64_t bytes, size_t element)
 /* Turn a checked file's numbers, tensors and vocabulary, into the machine's. */
 static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
 {
-    const size_t element = f->type == RWKV_TYPE_F32 ? 4 : 2;
-    uint32_t     layer;
-    uint64_t     numbers;
-    int          id;
+    uint32_t layer;
+    uint64_t numbers;
+    int      id;
     for (id = 0; id < RWKV__TENSORS; id++) {
-        const int in_layer = id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END;
+        const int           in_layer = id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END;
+        const rwkv__storage storage = rwkv__storage_of(f, id);
+        if (storage > RWKV__BF16) /* bytes                                        */
+            continue;
         for (layer = 0; layer < (in_layer ? f->n_layer : 1); layer++)
-            rwkv__swap(data + f->offset[id] + layer * f->layer_bytes, rwkv__tensor_bytes(f, id),
-                       rwkv__tensors[id].kind == 'v' ? 4 : element);
+            rwkv__swap(data + f->offset[id] + layer * f->layer_bytes, rwkv__places_of(f, id).bytes,
+                       storage == RWKV__F32 ? 4 : 2);
     }
     if (!f->vocab_bytes)
         return;
@@ -2811,6 +3862,9 @@ typedef struct rwkv__pass {
     float *xr, *xk, *xv;        /* (T, D)  mixed with the row before                */
     float *r, *k, *v;           /* (T, A); in the channel mix k is (T, F)           */
     float *o;                   /* (T, D)  what a layer adds                        */
+    /* told of every product before it is made; or NULL                           */
+    void (*watch)(void *watcher, const rwkv__matmul *product);
+    void  *watcher;
 } rwkv__pass;
 
 static rwkv_state *rwkv__row_state(const rwkv__pass *pass, size_t t)
@@ -2839,18 +3893,37 @@ static float *rwkv__part(const rwkv_state *state, int part, int layer)
     return p + D16 + (size_t)(part - RWKV_PART_ATT_A) * A16;
 }
 
+/* y (n) = columns c to c + n of the D of an embedding's row of 8-bit codes.    */
+static void rwkv__widen_codes(float *y, const unsigned char *row, size_t c, size_t n, size_t D)
+{
+    const size_t blocks = (D + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    size_t       i;
+    for (i = 0; i < n; i++) {
+        const unsigned char *scale =
+            row + blocks * RWKV__CODE_BLOCK + (c + i) / RWKV__CODE_BLOCK * 2;
+        y[i] = rwkv__from_f16((uint16_t)(scale[0] | scale[1] << 8)) *
+               (float)(signed char)row[c + i];
+    }
+}
+
 /* x = the embedding of each row's token, after ln0.                          */
 static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
 {
     const rwkv_model *m = pass->m;
-    const size_t      D = rwkv__D(m), T = pass->T, element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
+    const size_t      D = rwkv__D(m), T = pass->T;
+    const size_t      bytes = (size_t)rwkv__places_of(&m->file, RWKV__EMB).row;
+    const size_t      element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
     size_t            t, c;
     for (t = 0; t < T; t++) {
-        const unsigned char *row = rwkv__weights(m, RWKV__EMB, 0) + (size_t)tokens[t] * D * element;
+        const unsigned char *row = rwkv__weights(m, RWKV__EMB, 0) + (size_t)tokens[t] * bytes;
         float               *x = pass->x + rwkv__at(T, t, 0);
         for (c = 0; c < D; c += RWKV__BLOCK)
-            m->kernels.widen[m->file.type](pass->x + rwkv__at(T, t, c), row + c * element,
-                                           rwkv__min(RWKV__BLOCK, D - c));
+            if (m->file.type <= RWKV_TYPE_BF16)
+                m->kernels.widen[m->file.type](pass->x + rwkv__at(T, t, c), row + c * element,
+                                               rwkv__min(RWKV__BLOCK, D - c));
+            else
+                rwkv__widen_codes(pass->x + rwkv__at(T, t, c), row, c,
+                                  rwkv__min(RWKV__BLOCK, D - c), D);
         for (c = D; c < rwkv__round16(D); c++)
             pass->x[rwkv__at(T, t, c & ~(size_t)15) + c % 16] = 0;
         m->kernels.norm(x, T * RWKV__BLOCK, x, T * RWKV__BLOCK, rwkv__vector(m, RWKV__LN0_W, 0),
@@ -2958,20 +4031,37 @@ static void rwkv__keep(const rwkv__pass *pass, int part, int layer)
 }
 
 /* The product y = W x of a layer's matrix, all rows of the pass.             */
-static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, const float *x,
-                                  float *y)
+static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, float *x, float *y)
 {
     const rwkv__tensor *tensor = &rwkv__tensors[id];
+    const rwkv__places  places = rwkv__places_of(&pass->m->file, id);
     rwkv__matmul        product;
-    product.w = rwkv__weights(pass->m, id, layer);
+    product.exponent = rwkv__weights(pass->m, id, layer);
+    product.scale = product.exponent + (size_t)places.scale;
+    product.w = product.exponent + (size_t)places.data;
+    product.storage = rwkv__storage_of(&pass->m->file, id);
     product.n_in = (size_t)rwkv__dimension(&pass->m->file, tensor->columns);
     product.n_out = rwkv__round16((size_t)rwkv__dimension(&pass->m->file, tensor->rows));
     product.x = x;
+    product.packed = 0;
     product.y = y;
     product.rows = NULL;
     product.y_row = RWKV__BLOCK;
     product.y_block = pass->T * RWKV__BLOCK;
     return product;
+}
+
+/* Leave out the first n panels.                                              */
+static void rwkv__skip_panels(rwkv__matmul *product, size_t n)
+{
+    const size_t blocks = (product->n_in + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    if (product->storage <= RWKV__BF16) {
+        product->w += n * 16 * product->n_in * (product->storage == RWKV__F32 ? 4 : 2);
+    } else {
+        product->w += n * blocks * RWKV__CODE_BYTES((size_t)product->storage);
+        product->scale += n * blocks * 16;
+        product->exponent += n;
+    }
 }
 
 /* What is done to a product, by whoever has computed a part of it.            */
@@ -3024,7 +4114,8 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
         const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
         const size_t last = rwkv__min(rwkv__max(end, at) - at, panels);
         if (first < last) {
-            m->kernels.matmul[m->file.type](&all->product[i], first, last, all->pass->T, wide);
+            m->kernels.matmul[all->product[i].storage](&all->product[i], first, last, all->pass->T,
+                                                       wide);
             if (i == all->n - 1)
                 rwkv__op_columns(all->pass, all->op, 16 * first, 16 * last);
         }
@@ -3032,21 +4123,43 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
     }
 }
 
+/* The inputs of products with codes.                                         */
+static void rwkv__pack_rows(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__products *all = (const rwkv__products *)context;
+    const size_t          T = all->pass->T;
+    size_t                t, c;
+    int                   i;
+    for (i = 0; i < all->n; i++)
+        for (t = begin; t < end; t++)
+            for (c = 0; c < all->product[i].n_in; c += RWKV__BLOCK)
+                all->pass->m->kernels.pack(
+                    all->product[i].x + rwkv__at(T, t, c),
+                    rwkv__min(RWKV__BLOCK, rwkv__round16(all->product[i].n_in) - c));
+    (void)part;
+}
+
 static void rwkv__multiply(const rwkv__pass *pass, const rwkv__matmul *product, int n, rwkv__op op)
 {
-    rwkv__products all;
-    size_t         panels = 0;
-    double         multiply_adds = 0;
+    const rwkv__team *team = &rwkv__row_state(pass, 0)->team;
+    rwkv__products    all;
+    size_t            panels = 0, inputs = 0;
+    double            multiply_adds = 0;
     all.pass = pass;
     all.product = product;
     all.n = n;
     all.op = op;
     for (; n > 0; n--, product++) {
         panels += (product->n_out + 15) / 16;
+        inputs += product->n_in;
         multiply_adds += (double)product->n_out * (double)product->n_in * (double)pass->T;
+        if (pass->watch)
+            pass->watch(pass->watcher, product);
     }
-    rwkv__split(&rwkv__row_state(pass, 0)->team, rwkv__multiply_panels, &all, panels, 4,
-                multiply_adds);
+    if (all.product->storage > RWKV__BF16 && !all.product->packed)
+        rwkv__split(team, rwkv__pack_rows, &all, pass->T, 1,
+                    4.0 * (double)pass->T * (double)inputs);
+    rwkv__split(team, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
 }
 
 /* ============================================================================
@@ -3146,13 +4259,10 @@ static void rwkv__channel_mix(const rwkv__pass *pass, int l)
  * token; rows of different states.
  * ========================================================================== */
 
-/* Read T tokens, each into its row's state; pass->x is then what the last
- * layer leaves. The scratch is that of the first row's state.                */
-static void rwkv__forward(rwkv__pass *pass, const int *tokens)
+/* Lay out the activations in the scratch of the first row's state.           */
+static void rwkv__lay_out_pass(rwkv__pass *pass)
 {
     const uint64_t T = pass->T, D = rwkv__D(pass->m), A = rwkv__A(pass->m);
-    int            l;
-
     RWKV_ASSERT(T >= 1 && T <= (uint64_t)pass->m->chunk);
     pass->x = rwkv__row_state(pass, 0)->scratch;
     pass->xx = pass->x + rwkv__activation_size(T, D);
@@ -3163,7 +4273,14 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
     pass->v = pass->k + rwkv__activation_size(T, A);
     pass->r = pass->v + rwkv__activation_size(T, A);
     pass->o = pass->xk; /* free again when a layer's last product is made         */
+}
 
+/* Read T tokens, each into its row's state; pass->x is then what the last
+ * layer leaves.                                                              */
+static void rwkv__forward(rwkv__pass *pass, const int *tokens)
+{
+    int l;
+    rwkv__lay_out_pass(pass);
     rwkv__embed(pass, tokens);
     for (l = 0; l < rwkv__L(pass->m); l++) {
         rwkv__time_mix(pass, l);
@@ -3189,6 +4306,9 @@ static void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
                         rwkv__vector(m, RWKV__LN_OUT_W, 0), rwkv__vector(m, RWKV__LN_OUT_B, 0), D,
                         m->file.norm_eps);
         rows[i] = logits ? logits + i * V : rwkv__row_state(pass, first + i)->logits;
+        if (rwkv__is_last_of_state(pass, first + i))
+            rwkv__copy_row(rwkv__row_state(pass, first + i)->hidden, pass->xx, n, i,
+                           rwkv__round16(D));
     }
     rest.T = n;
     head = rwkv__product(&rest, RWKV__HEAD, 0, pass->xx, NULL);
@@ -3201,7 +4321,6 @@ static void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
         rwkv_state *state = rwkv__row_state(pass, first + i);
         if (!rwkv__is_last_of_state(pass, first + i))
             continue;
-        rwkv__copy_row(state->hidden, pass->xx, n, i, rwkv__round16(D));
         if (logits)
             memcpy(state->logits, rows[i], V * sizeof *logits);
         state->has_logits = 1;
@@ -3338,7 +4457,8 @@ static void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n_targ
         rwkv__multiply(pass, &head, 1, RWKV__OP_NONE);
         rwkv__split(&state->team, rwkv__slice_rows, &slice, T, 1,
                     16.0 * (double)T * (double)slice.n);
-        head.w += slice.n / 16 * (16 * D * (m->file.type == RWKV_TYPE_F32 ? 4 : 2));
+        rwkv__skip_panels(&head, slice.n / 16);
+        head.packed = 1;
     }
     for (t = 0; t < n_targets; t++)
         logprobs[t] = rwkv__softmax_log(&slice.softmax[t]);
@@ -3637,12 +4757,13 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
             p = rwkv__load_floats(p, rwkv__part(state, part, l), rwkv__part_size(m, part));
     rwkv__load_floats(p, state->hidden, rwkv__D(m));
     state->has_logits = (int)has_logits;
-    if (has_logits) {
+    if (has_logits) { /* of a copy: a product with codes overwrites its input      */
         memset(&pass, 0, sizeof pass);
         pass.m = m;
         pass.state = state;
         pass.T = 1;
-        head = rwkv__product(&pass, RWKV__HEAD, 0, state->hidden, state->logits);
+        memcpy(state->scratch, state->hidden, rwkv__round16(rwkv__D(m)) * sizeof(float));
+        head = rwkv__product(&pass, RWKV__HEAD, 0, state->scratch, state->logits);
         head.n_out = rwkv__V(m);
         rwkv__multiply(&pass, &head, 1, RWKV__OP_NONE);
     }
@@ -4639,16 +5760,1028 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
 /* ============================================================================
  * 18. MARK: quantize                                               >>quantize
  *
- * Reserved for the 8 and 4-bit types.
+ * From a 32 or 16-bit model file to one of codes. For Q8 each block of a row
+ * gets the scale with the least squared error, and each weight the value that
+ * is nearest. For Q4 that is the beginning. What counts then is the error of the
+ * products, which for a row w that becomes q, with inputs x, is the sum
+ *
+ *   sum_t ((w - q) x_t)^2 = (w - q) H (w - q)^T,   H = sum_t x_t x_t^T
+ *
+ * The inputs are those of text that the model writes itself, drawn from its own
+ * probabilities: so no text need be brought, and none is preferred. A third of
+ * the mean of H's diagonal is added to the diagonal, against chance. Then the
+ * sum is descended: each weight in turn becomes the value that makes it least,
+ * and each block's scale too, a few times over. H is taken for spans of columns
+ * alone, which bounds the memory.
+ *
+ * Between the rows of a matrix nothing is shared, so they are what is split over
+ * threads. Wherever something is decided, products that are summed are exact or
+ * fused, so the decisions are the same on every machine.
  * ========================================================================== */
 #if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
+
+#define RWKV__SPAN    1024 /* columns of a matrix that H relates to each other     */
+#define RWKV__SWEEPS  4    /* over the codes of a span                             */
+#ifndef RWKV__STREAMS      /* the tests are content with fewer                   */
+#define RWKV__STREAMS 256  /* texts that the model writes, 256 tokens each          */
+#endif
+#define RWKV__WORK    ((4 * 16 + 4) * RWKV__SPAN) /* floats of a thread             */
+
+/* Rounding to the values of codes.                                           */
+typedef struct rwkv__grid {
+    signed char   nearest[512]; /* to t, at floor(2 t) + 256: midpoints of values are
+                                   multiples of a half                             */
+    unsigned char code[256];    /* of a value, at value + 128                       */
+    float         largest;      /* of the values' sizes                             */
+    int           bits;
+} rwkv__grid;
+
+typedef struct rwkv__quantizer {
+    rwkv_model    *m;           /* that is read                                     */
+    rwkv_state    *state;       /* scratch and threads; of one stream at a time     */
+    rwkv__file     file;        /* that is written                                  */
+    FILE          *out;
+    const char    *path;
+    char          *part_path;
+    uint64_t       written;
+    unsigned char *bytes;       /* of the tensor that is being made                 */
+    double        *sums;        /* of each panel: see rwkv__code_span               */
+    float         *work;        /* of each thread                                   */
+    int           *tokens;      /* (STREAMS, 256), and the rest: only for Q4        */
+    float         *x;           /* (STREAMS, 256, D) the residual stream            */
+    float         *h[8];        /* of each matrix of a layer, the head: spans of H  */
+    float         *sum, *columns, *panels; /* to add to one: rwkv__watch_input       */
+    int            next;        /* matrix that is multiplied                        */
+    void (*report)(const rwkv_quantized *matrix, void *user);
+    void          *user;
+    rwkv_quantized told;
+    rwkv_error    *error;
+} rwkv__quantizer;
+
+static void *rwkv__need(const rwkv__quantizer *q, const char *what, uint64_t bytes)
+{
+    void *p = bytes <= SIZE_MAX / 2 ? rwkv__alloc(&q->m->allocator, (size_t)bytes) : NULL;
+    if (!p)
+        rwkv__fail(q->error, RWKV_ERR_MEMORY, 0, "no memory for %s (%u bytes)", what, bytes);
+    return p;
+}
+
+/* A message about a tensor begins with its place.                            */
+static rwkv_result rwkv__fail_tensor(const rwkv__quantizer *q, int id, int layer, const char *what,
+                                     uint64_t from, uint64_t to)
+{
+    const uint64_t offset = q->m->file.offset[id] + (uint64_t)layer * q->m->file.layer_bytes;
+    if (id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
+        return rwkv__fail(q->error, RWKV_ERR_FORMAT, offset, "block %u %s: %s in %u to %u",
+                          (uint64_t)layer, rwkv__tensors[id].name, what, from, to);
+    return rwkv__fail(q->error, RWKV_ERR_FORMAT, offset, "%s: %s in %u to %u",
+                      rwkv__tensors[id].name, what, from, to);
+}
+
+/* ---- rounding ------------------------------------------------------------- */
+
+static void rwkv__grid_init(rwkv__grid *grid, int bits)
+{
+    const signed char *table = rwkv__values(bits);
+    const int          n = bits == RWKV__CODES_8 ? 255 : 1 << bits;
+    int                i, k;
+    memset(grid, 0, sizeof *grid);
+    grid->bits = bits;
+    for (i = 0; i < n; i++) {
+        const int   value = bits == RWKV__CODES_8 ? i - 127 : table[i];
+        const float size = (float)(value < 0 ? -value : value);
+        grid->code[value + 128] = (unsigned char)(bits == RWKV__CODES_8 ? value : i);
+        grid->largest = size > grid->largest ? size : grid->largest;
+        for (k = 0; k < 512; k++) { /* the middle of the half that k stands for      */
+            const int middle = 2 * (k - 256) + 1;
+            const int away = 4 * value - middle, before = 4 * grid->nearest[k] - middle;
+            if (i == 0 || (away < 0 ? -away : away) < (before < 0 ? -before : before))
+                grid->nearest[k] = (signed char)value;
+        }
+    }
+}
+
+/* The value nearest to w / scale; the inverse is 2 / scale.                  */
+static int rwkv__nearest(const rwkv__grid *grid, float w, float inverse)
+{
+    double t = (double)w * (double)inverse;
+    t = t > -256 ? t : -256; /* NaN too                                             */
+    t = t < 255 ? t : 255;
+    return grid->nearest[(int)(t + 256)];
+}
+
+/* The byte of the scale nearest to s >= 0.                                   */
+static unsigned char rwkv__nearest_scale(float s, unsigned char exponent)
+{
+    const uint32_t bits = rwkv__bits(s), least = (uint32_t)exponent << 23;
+    const uint32_t steps = bits < least ? 0 : bits - least;
+    return (unsigned char)(steps < 127u << 19 ? (steps + (1u << 18)) >> 19 : 127);
+}
+
+/* The exponent with which the largest scale of a panel fits.                 */
+static unsigned char rwkv__panel_exponent(const rwkv__grid *grid, float largest)
+{
+    const float    scale = largest / grid->largest * 1.15f;
+    const uint32_t high = (rwkv__bits(scale) + (1u << 19) - 1) >> 23;
+    return (unsigned char)(high < 8 ? 1 : high > 254 ? 247 : high - 7);
+}
+
+/* The scale with the least sum of weight * (w - scale * value)^2, of those that
+ * make the largest value about as large as the largest w. Errors are taken in
+ * units of the panel, so that their squares are in a float's range.          */
+static unsigned char rwkv__best_scale(const rwkv__grid *grid, const float *w, const float *weight,
+                                      unsigned char exponent)
+{
+    const int           eight = grid->bits == RWKV__CODES_8;
+    const float         unit = rwkv__float((uint32_t)(exponent < 247 ? 247 - exponent : 1) << 23);
+    double              sum, least = HUGE_VAL;
+    float               largest = 0;
+    unsigned char       best, last;
+    int                 byte, sign, k;
+    for (k = 0; k < RWKV__CODE_BLOCK; k++)
+        largest = fabsf(w[k]) > largest ? fabsf(w[k]) : largest;
+    best = rwkv__nearest_scale(largest / grid->largest * (eight ? 0.9f : 0.6f), exponent);
+    last = rwkv__nearest_scale(largest / grid->largest * (eight ? 1.05f : 1.15f), exponent);
+    for (byte = best; byte <= last; byte++)
+        for (sign = 0; sign < (eight ? 1 : 2); sign++) {
+            const float scale = rwkv__scale((unsigned char)(byte | sign << 7), exponent);
+            const float inverse = 2.0f / scale;
+            for (sum = 0, k = 0; k < RWKV__CODE_BLOCK; k++) {
+                const float e = w[k] - scale * (float)rwkv__nearest(grid, w[k], inverse);
+                const float square = e * unit * (e * unit);
+                sum += (double)square * (double)weight[k];
+            }
+            if (sum < least) {
+                least = sum;
+                best = (unsigned char)(byte | sign << 7);
+            }
+        }
+    return best;
+}
+
+/* ---- H -------------------------------------------------------------------- */
+
+/* Columns of the span that begins at `first`, with those that fill a block.  */
+static size_t rwkv__span(size_t first, size_t columns)
+{
+    return rwkv__min(RWKV__SPAN, (columns - first + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK *
+                                     RWKV__CODE_BLOCK);
+}
+
+/* Floats of the H of a matrix with so many columns. A whole span has SPAN^2; each
+ * lies like the activations of as many rows.                                 */
+static uint64_t rwkv__h_size(uint64_t columns)
+{
+    const uint64_t whole = columns / RWKV__SPAN, rest = rwkv__span(0, columns % RWKV__SPAN);
+    return whole * RWKV__SPAN * RWKV__SPAN + (rest ? rwkv__activation_size(rest, rest) : 0);
+}
+
+/* One span of the inputs of a product.                                       */
+typedef struct rwkv__inputs {
+    const rwkv__quantizer *q;
+    const float           *x;
+    float                 *h;
+    size_t                 first, n, columns;
+} rwkv__inputs;
+
+/* Channels as rows, and as a matrix of panels; what does not exist is zero.  */
+static void rwkv__turn_inputs(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__inputs *in = (const rwkv__inputs *)context;
+    size_t              p, t, i;
+    for (p = begin; p < end; p++) {
+        const size_t c = in->first + 16 * p;
+        const size_t n = c < in->columns ? rwkv__min(16, in->columns - c) : 0;
+        float       *panel = in->q->panels + p * 16 * RWKV__BLOCK;
+        float       *rows = in->q->columns + p * 16 * RWKV__BLOCK;
+        memset(panel, 0, 16 * RWKV__BLOCK * sizeof *panel);
+        for (t = 0; t < RWKV__BLOCK; t++) {
+            if (n)
+                memcpy(panel + 16 * t, in->x + rwkv__at(RWKV__BLOCK, t, c), n * sizeof *panel);
+            for (i = 0; i < 16; i++)
+                rows[i * RWKV__BLOCK + t] = panel[16 * t + i];
+        }
+    }
+    (void)part;
+}
+
+/* H += x x^T of 256 tokens, for panels of its columns.                       */
+static void rwkv__add_inputs(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__inputs  *in = (const rwkv__inputs *)context;
+    const rwkv__kernels *kernels = &in->q->m->kernels;
+    rwkv__matmul         product;
+    size_t               t, c, n;
+    memset(&product, 0, sizeof product);
+    product.w = (const unsigned char *)in->q->panels;
+    product.storage = RWKV__F32;
+    product.n_in = RWKV__BLOCK;
+    product.n_out = in->n;
+    product.x = in->q->columns;
+    product.y = in->q->sum;
+    product.y_row = RWKV__BLOCK;
+    product.y_block = in->n * RWKV__BLOCK;
+    kernels->matmul[RWKV__F32](&product, begin, end, in->n, NULL);
+    for (c = 16 * begin; c < 16 * end; c += n) {
+        n = rwkv__min(16 * end - c, RWKV__BLOCK - c % RWKV__BLOCK);
+        for (t = 0; t < in->n; t++)
+            kernels->add(in->h + rwkv__at(in->n, t, c), in->q->sum + rwkv__at(in->n, t, c), n);
+    }
+    (void)part;
+}
+
+/* The matrices of a layer are multiplied in the order of their numbers.      */
+static void rwkv__watch_input(void *watcher, const rwkv__matmul *product)
+{
+    rwkv__quantizer  *q = (rwkv__quantizer *)watcher;
+    const rwkv__team *team = &q->state->team;
+    rwkv__inputs      in;
+    in.q = q;
+    in.x = product->x;
+    in.h = q->h[q->next++];
+    in.columns = product->n_in;
+    for (in.first = 0; in.first < in.columns; in.first += RWKV__SPAN) {
+        in.n = rwkv__span(in.first, in.columns);
+        rwkv__split(team, rwkv__turn_inputs, &in, in.n / 16, 1, (double)in.n * RWKV__BLOCK);
+        rwkv__split(team, rwkv__add_inputs, &in, in.n / 16, 4,
+                    (double)in.n * (double)in.n * RWKV__BLOCK);
+        in.h += RWKV__SPAN * RWKV__SPAN;
+    }
+}
+
+/* Where the diagonal of a matrix's H is.                                     */
+static float *rwkv__diagonal(float *h, size_t column, size_t columns)
+{
+    const size_t first = column / RWKV__SPAN * RWKV__SPAN, j = column - first;
+    return h + first * RWKV__SPAN +
+           rwkv__at(rwkv__span(first, columns), j, j & ~(size_t)15) + j % 16;
+}
+
+/* Returns what is added to the diagonal, 0 if it is not finite.              */
+static float rwkv__damp(float *h, size_t columns)
+{
+    double sum = 0;
+    float  damping;
+    size_t j;
+    for (j = 0; j < columns; j++)
+        sum += (double)*rwkv__diagonal(h, j, columns);
+    damping = (float)(sum / (3.0 * (double)columns));
+    if (damping < FLT_MIN) /* no inputs: any rounding will do                       */
+        damping = 1;
+    for (j = 0; j < columns; j++)
+        *rwkv__diagonal(h, j, columns) += damping;
+    return sum - sum == 0 ? damping : 0;
+}
+
+/* ---- the text ------------------------------------------------------------- */
+
+/* A token by its probability; the logits are lost.                           */
+static int rwkv__draw_token(const rwkv__kernels *kernels, float *p, int V, uint64_t *seed)
+{
+    const int n = (int)rwkv__round16((size_t)V);
+    double    total = 0, drawn;
+    int       i;
+    for (i = V; i < n; i++)
+        p[i] = -HUGE_VALF;
+    kernels->softmax(p, kernels->largest(p, (size_t)n), 1.0f, (size_t)n);
+    for (i = 0; i < V; i++)
+        total += (double)p[i];
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    drawn = (double)(*seed >> 11) * 1.1102230246251565e-16 * total; /* 2^-53            */
+    for (total = (double)p[0], i = 0; i < V - 1 && total <= drawn;)
+        total += (double)p[++i];
+    return i;
+}
+
+/* Have the model write. The states are small: they share their scratch.      */
+static rwkv_result rwkv__write_text(rwkv__quantizer *q)
+{
+    const rwkv_model *m = q->m;
+    const size_t      carried = (size_t)rwkv__carried(m);
+    int               last[RWKV__STREAMS] = {0};
+    uint64_t          seed = 1;
+    rwkv_state       *states, **each;
+    float            *numbers;
+    size_t            t;
+    int               i;
+    states = (rwkv_state *)rwkv__need(q, "states",
+                                      RWKV__STREAMS * (rwkv__carried(m) * sizeof *numbers +
+                                                       sizeof *states + sizeof *each));
+    if (!states)
+        return RWKV_ERR_MEMORY;
+    numbers = (float *)(void *)(states + RWKV__STREAMS);
+    each = (rwkv_state **)(void *)(numbers + RWKV__STREAMS * carried);
+    for (i = 0; i < RWKV__STREAMS; i++) {
+        each[i] = states + i;
+        states[i] = *q->state;
+        states[i].numbers = numbers + (size_t)i * carried;
+        states[i].logits = states[i].numbers + (q->state->logits - q->state->numbers);
+        states[i].hidden = states[i].numbers + (q->state->hidden - q->state->numbers);
+        rwkv_state_reset(&states[i]);
+    }
+    for (t = 0; t < RWKV__BLOCK; t++) {
+        for (i = 0; i < RWKV__STREAMS; i++)
+            q->tokens[(size_t)i * RWKV__BLOCK + t] = last[i];
+        rwkv_eval_batch(last, each, RWKV__STREAMS);
+        for (i = 0; i < RWKV__STREAMS; i++)
+            last[i] = rwkv__draw_token(&m->kernels, states[i].logits, (int)rwkv__V(m), &seed);
+    }
+    rwkv__release(&m->allocator, states);
+    return RWKV_OK;
+}
+
+/* Take all streams through a layer, after the last one to the head, and H from
+ * what its matrices are given.                                               */
+static void rwkv__calibrate(rwkv__quantizer *q, int layer)
+{
+    const size_t D = rwkv__D(q->m), size = (size_t)rwkv__activation_size(RWKV__BLOCK, D);
+    const size_t all = (size_t)(q->h[7] - q->h[0]) + (size_t)rwkv__h_size(D);
+    rwkv__pass   pass;
+    size_t       i;
+    memset(&pass, 0, sizeof pass);
+    memset(q->h[0], 0, all * sizeof(float));
+    pass.m = q->m;
+    pass.T = RWKV__BLOCK;
+    pass.state = q->state;
+    pass.watch = rwkv__watch_input;
+    pass.watcher = q;
+    for (i = 0; i < RWKV__STREAMS; i++) {
+        rwkv_state_reset(q->state);
+        rwkv__lay_out_pass(&pass);
+        pass.x = q->x + i * size;
+        if (layer == 0)
+            rwkv__embed(&pass, q->tokens + i * RWKV__BLOCK);
+        if (layer < rwkv__L(q->m)) {
+            q->next = 0;
+            rwkv__time_mix(&pass, layer);
+            rwkv__channel_mix(&pass, layer);
+        } else {
+            const rwkv__matmul head = rwkv__product(&pass, RWKV__HEAD, 0, pass.xx, NULL);
+            q->next = 7;
+            rwkv__norm(&pass, RWKV__LN_OUT_W, 0);
+            rwkv__watch_input(q, &head);
+        }
+    }
+}
+
+/* ---- codes ---------------------------------------------------------------- */
+
+/* One matrix.                                                                */
+typedef struct rwkv__coder {
+    const rwkv__quantizer *q;
+    rwkv__grid             grid;
+    const unsigned char   *from; /* its weights                                    */
+    unsigned char         *exponent, *scale, *code;
+    float                 *h;    /* NULL: Q8                                       */
+    size_t                 rows, columns, blocks;
+} rwkv__coder;
+
+/* One span of one panel of it. Weights, errors and products are (n, 16), as in a
+ * panel; the gradient g = H (w - q) and the codes' values are (16, SPAN).      */
+typedef struct rwkv__part_of {
+    size_t         panel, first, n, columns; /* n columns, with those that fill a block */
+    size_t         rows;
+    unsigned char  exponent, *scale;         /* scale[block][16]                        */
+    const float   *h;
+    float         *w, *e, *y, *g;
+    signed char   *value;
+} rwkv__part_of;
+
+static float rwkv__block_scale(const rwkv__part_of *s, size_t row, size_t column)
+{
+    return rwkv__scale(s->scale[column / RWKV__CODE_BLOCK * 16 + row], s->exponent);
+}
+
+/* e = w - q                                                                  */
+static void rwkv__take_errors(const rwkv__part_of *s)
+{
+    size_t i, k;
+    for (k = 0; k < s->n; k++)
+        for (i = 0; i < 16; i++) {
+            const float q = rwkv__block_scale(s, i, k) * (float)s->value[i * RWKV__SPAN + k];
+            s->e[k * 16 + i] = s->w[k * 16 + i] - q;
+        }
+}
+
+/* y = H a, for the 16 rows of a = w or e.                                      */
+static void rwkv__times_h(const rwkv__coder *coder, const rwkv__part_of *s, float *a)
+{
+    rwkv__matmul product;
+    memset(&product, 0, sizeof product);
+    product.w = (const unsigned char *)a;
+    product.storage = RWKV__F32;
+    product.n_in = s->n;
+    product.n_out = 16;
+    product.x = (float *)s->h;
+    product.y = s->y;
+    product.y_row = 16;
+    coder->q->m->kernels.matmul[RWKV__F32](&product, 0, 1, s->n, NULL);
+}
+
+/* The sum of a b over the span's weights; products of floats are exact.      */
+static double rwkv__sum_products(const rwkv__part_of *s, const float *a, const float *b)
+{
+    double sum = 0;
+    size_t i;
+    for (i = 0; i < s->n * 16; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+/* Row g of the gradient when weight j of it becomes less by `less`.          */
+static void rwkv__move(const rwkv__coder *coder, const rwkv__part_of *s, float *g, size_t j,
+                       float less)
+{
+    size_t c;
+    for (c = 0; c < s->n; c += RWKV__BLOCK)
+        coder->q->m->kernels.axpy(g + c, s->h + rwkv__at(s->n, j, c), less,
+                                  rwkv__min(RWKV__BLOCK, s->n - c));
+}
+
+/* The scale of a row's block with the least error, given the values v: along it
+ * the error changes by -2 d num + d^2 den.                                   */
+static void rwkv__fit_scale(const rwkv__coder *coder, const rwkv__part_of *s, size_t row, size_t k0)
+{
+    const signed char *v = s->value + row * RWKV__SPAN + k0;
+    unsigned char     *byte = s->scale + k0 / RWKV__CODE_BLOCK * 16 + row;
+    float             *g = s->g + row * RWKV__SPAN, hv[RWKV__CODE_BLOCK] = {0}, d;
+    const float        scale = rwkv__scale(*byte, s->exponent);
+    double             num = 0, den = 0, best;
+    unsigned char      to;
+    size_t             k;
+    for (k = 0; k < RWKV__CODE_BLOCK; k++)
+        if (v[k])
+            coder->q->m->kernels.axpy(hv, s->h + rwkv__at(s->n, k0 + k, k0), (float)v[k],
+                                      RWKV__CODE_BLOCK);
+    for (k = 0; k < RWKV__CODE_BLOCK; k++) {
+        num += (double)v[k] * (double)g[k0 + k];
+        den += (double)v[k] * (double)hv[k];
+    }
+    if (!(den > 0))
+        return;
+    best = (double)scale + num / den;
+    to = rwkv__nearest_scale((float)fabs(best), s->exponent);
+    to = (unsigned char)(to | (best < 0 ? 128 : 0));
+    d = rwkv__scale(to, s->exponent) - scale;
+    if (d > 0 ? (double)d * den < 2 * num : d < 0 && (double)d * den > 2 * num) {
+        *byte = to;
+        for (k = 0; k < RWKV__CODE_BLOCK; k++)
+            if (v[k])
+                rwkv__move(coder, s, g, k0 + k, -d * (float)v[k]);
+    }
+}
+
+/* Each weight in turn becomes the value with the least error, given all others. */
+static void rwkv__descend(const rwkv__coder *coder, const rwkv__part_of *s)
+{
+    float  scale[16], inverse[16];
+    size_t i, j, k0;
+    int    sweep;
+    for (sweep = 0; sweep < RWKV__SWEEPS; sweep++)
+        for (k0 = 0; k0 < s->n; k0 += RWKV__CODE_BLOCK) {
+            for (i = 0; i < s->rows; i++) {
+                if (sweep > 0)
+                    rwkv__fit_scale(coder, s, i, k0);
+                scale[i] = rwkv__block_scale(s, i, k0);
+                inverse[i] = 2.0f / scale[i];
+            }
+            for (j = k0; j < rwkv__min(k0 + RWKV__CODE_BLOCK, s->columns); j++) {
+                const float hjj = *rwkv__diagonal((float *)s->h, j, s->n);
+                for (i = 0; i < s->rows; i++) { /* row j of H is now near              */
+                    signed char *value = s->value + i * RWKV__SPAN + j;
+                    float       *g = s->g + i * RWKV__SPAN;
+                    const float  t = scale[i] * (float)*value + g[j] / hjj;
+                    const int    to = rwkv__nearest(&coder->grid, t, inverse[i]);
+                    const int    less = *value - to;
+                    if (less) {
+                        *value = (signed char)to;
+                        rwkv__move(coder, s, g, j, scale[i] * (float)less);
+                    }
+                }
+            }
+        }
+}
+
+/* The beginning: the best scale of each block alone, and the nearest values.  */
+static void rwkv__round_span(const rwkv__coder *coder, const rwkv__part_of *s)
+{
+    float  w[RWKV__CODE_BLOCK], weight[RWKV__CODE_BLOCK], inverse;
+    size_t i, k, k0;
+    memset(s->value, 0, 16 * RWKV__SPAN);
+    for (k0 = 0; k0 < s->n; k0 += RWKV__CODE_BLOCK) {
+        for (k = 0; k < RWKV__CODE_BLOCK; k++)
+            weight[k] = k0 + k >= s->columns ? 0
+                        : s->h               ? *rwkv__diagonal((float *)s->h, k0 + k, s->n)
+                                             : 1;
+        for (i = 0; i < 16; i++) {
+            for (k = 0; k < RWKV__CODE_BLOCK; k++)
+                w[k] = s->w[(k0 + k) * 16 + i];
+            s->scale[k0 / RWKV__CODE_BLOCK * 16 + i] =
+                rwkv__best_scale(&coder->grid, w, weight, s->exponent);
+            inverse = 2.0f / rwkv__block_scale(s, i, k0);
+            for (k = 0; k < RWKV__CODE_BLOCK; k++)
+                s->value[i * RWKV__SPAN + k0 + k] =
+                    (signed char)rwkv__nearest(&coder->grid, w[k], inverse);
+        }
+    }
+}
+
+/* The codes of a block, as the file format has them.                         */
+static void rwkv__put_codes(const rwkv__grid *grid, const signed char *value, unsigned char *code)
+{
+    int i, k;
+    memset(code, 0, RWKV__CODE_BYTES((size_t)grid->bits));
+    for (i = 0; i < 16; i++)
+        for (k = 0; k < RWKV__CODE_BLOCK; k++) {
+            const unsigned c = grid->code[value[i * RWKV__SPAN + k] + 128];
+            const int      group = k / 4, byte = 4 * i + k % 4;
+            if (grid->bits == RWKV__CODES_8) {
+                code[group * 64 + byte] = (unsigned char)c;
+                continue;
+            }
+            code[group / 2 * 64 + byte] |= (unsigned char)((c & 15) << group % 2 * 4);
+            if (grid->bits >= RWKV__CODES_5)
+                code[256 + byte] |= (unsigned char)((c >> 4 & 1) << group);
+            if (grid->bits == RWKV__CODES_6)
+                code[320 + byte] |= (unsigned char)(c >> 5 << group);
+        }
+}
+
+/* Adds to sums: (w - q)^2, w^2, and the same of the products, damped.         */
+static void rwkv__code_span(const rwkv__coder *coder, const rwkv__part_of *s, double *sums)
+{
+    const size_t first = s->panel * coder->blocks + s->first / RWKV__CODE_BLOCK;
+    size_t       i, k;
+    rwkv__round_span(coder, s);
+    if (s->h) {
+        rwkv__times_h(coder, s, s->w);
+        sums[3] += rwkv__sum_products(s, s->w, s->y);
+        rwkv__take_errors(s);
+        rwkv__times_h(coder, s, s->e);
+        for (i = 0; i < 16; i++)
+            for (k = 0; k < s->n; k++)
+                s->g[i * RWKV__SPAN + k] = s->y[k * 16 + i];
+        rwkv__descend(coder, s);
+        for (i = 0; i < 16; i++)
+            for (k = 0; k < s->n; k++)
+                s->y[k * 16 + i] = s->g[i * RWKV__SPAN + k];
+    }
+    rwkv__take_errors(s);
+    sums[0] += rwkv__sum_products(s, s->e, s->e);
+    sums[1] += rwkv__sum_products(s, s->w, s->w);
+    if (s->h)
+        sums[2] += rwkv__sum_products(s, s->e, s->y);
+    for (k = 0; k < s->n; k += RWKV__CODE_BLOCK)
+        rwkv__put_codes(&coder->grid, s->value + k,
+                        coder->code + (first + k / RWKV__CODE_BLOCK) *
+                                          RWKV__CODE_BYTES((size_t)coder->grid.bits));
+}
+
+/* The weights of a panel from column `first` on, as floats.                  */
+static void rwkv__load_span(const rwkv__coder *coder, const rwkv__part_of *s)
+{
+    const rwkv_model *m = coder->q->m;
+    const size_t      element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
+    m->kernels.widen[m->file.type](
+        s->w, coder->from + (s->panel * coder->columns + s->first) * 16 * element, s->columns * 16);
+    memset(s->w + s->columns * 16, 0, (s->n - s->columns) * 16 * sizeof *s->w);
+}
+
+static void rwkv__code_panels(const void *context, size_t begin, size_t end, int part)
+{
+    const rwkv__coder *coder = (const rwkv__coder *)context;
+    float             *work = coder->q->work + (size_t)part * RWKV__WORK;
+    double            *sums;
+    rwkv__part_of      s;
+    size_t             i;
+    s.w = work;
+    s.e = s.w + 16 * RWKV__SPAN;
+    s.y = s.e + 16 * RWKV__SPAN;
+    s.g = s.y + 16 * RWKV__SPAN;
+    s.value = (signed char *)(s.g + 16 * RWKV__SPAN);
+    for (s.panel = begin; s.panel < end; s.panel++) {
+        float largest = 0;
+        int   pass;
+        sums = coder->q->sums + 4 * s.panel;
+        memset(sums, 0, 4 * sizeof *sums);
+        s.rows = rwkv__min(16, coder->rows - s.panel * 16);
+        for (pass = 0; pass < 2; pass++) { /* first for the largest weight            */
+            for (s.first = 0; s.first < coder->columns; s.first += RWKV__SPAN) {
+                s.columns = rwkv__min(RWKV__SPAN, coder->columns - s.first);
+                s.n = rwkv__span(s.first, coder->columns);
+                rwkv__load_span(coder, &s);
+                for (i = 0; i < s.n * 16 && pass == 0; i++)
+                    largest = fabsf(s.w[i]) > largest ? fabsf(s.w[i]) : largest;
+                s.exponent = rwkv__panel_exponent(&coder->grid, largest);
+                s.scale = coder->scale +
+                          (s.panel * coder->blocks + s.first / RWKV__CODE_BLOCK) * 16;
+                s.h = coder->h ? coder->h + s.first * RWKV__SPAN : NULL;
+                if (pass == 1)
+                    rwkv__code_span(coder, &s, sums);
+            }
+        }
+        coder->exponent[s.panel] = s.exponent;
+    }
+}
+
+/* ---- the file ------------------------------------------------------------- */
+
+static rwkv_result rwkv__put_bytes(rwkv__quantizer *q, const void *bytes, uint64_t n)
+{
+    const size_t put = fwrite(bytes, 1, (size_t)n, q->out);
+    q->file.data_crc = rwkv__crc32_next(q->file.data_crc, (const unsigned char *)bytes, (size_t)n);
+    q->written += put;
+    if (put == n)
+        return RWKV_OK;
+    return rwkv__fail(q->error, RWKV_ERR_FILE, q->written, "%s: cannot write byte %u of %u",
+                      q->part_path, q->written, q->file.bytes);
+}
+
+/* 32-bit numbers, which the model holds in the machine's order, and then bytes,
+ * through q->bytes.                                                          */
+static rwkv_result rwkv__put_words(rwkv__quantizer *q, const unsigned char *from, uint64_t words,
+                                   uint64_t bytes)
+{
+    rwkv_result result = RWKV_OK;
+    uint64_t    i;
+    uint32_t    word;
+    for (i = 0; i < words && result == RWKV_OK; i++, from += 4) {
+        memcpy(&word, from, sizeof word);
+        rwkv__put32(q->bytes + i % 16 * 4, word);
+        if (i % 16 == 15 || i + 1 == words)
+            result = rwkv__put_bytes(q, q->bytes, (i % 16 + 1) * 4);
+    }
+    return result == RWKV_OK && bytes ? rwkv__put_bytes(q, from, bytes) : result;
+}
+
+/* x >= 0 to the nearest binary16, of equals to the even one; at most the largest. */
+static uint16_t rwkv__to_f16(float x)
+{
+    const uint32_t bits = rwkv__bits(x);
+    if (bits < 0x38800000u) /* subnormal: 0.5 makes the last bit 2^-24               */
+        return (uint16_t)(rwkv__bits(x + 0.5f) - rwkv__bits(0.5f));
+    if (bits >= 0x477ff000u)
+        return 0x7bff;
+    return (uint16_t)(((bits + 0xfff + (bits >> 13 & 1)) >> 13) - (112u << 10));
+}
+
+/* A block of the embedding: n numbers, 32 codes.                             */
+static uint16_t rwkv__embedding_block(const float *x, size_t n, unsigned char *code)
+{
+    float    largest = 0;
+    uint16_t scale;
+    size_t   k;
+    memset(code, 0, RWKV__CODE_BLOCK);
+    for (k = 0; k < n; k++)
+        largest = fabsf(x[k]) > largest ? fabsf(x[k]) : largest;
+    scale = rwkv__to_f16(largest / 127);
+    if (scale == 0 && largest > 0)
+        scale = 1;
+    for (k = 0; k < n && scale; k++) {
+        float t = x[k] / rwkv__from_f16(scale);
+        t = t > -127 ? t : -127;
+        t = t < 127 ? t : 127;
+        t += 12582912.0f; /* 1.5 * 2^23: rounds to an integer, of equals to even      */
+        code[k] = (unsigned char)(int)(t - 12582912.0f);
+    }
+    return scale;
+}
+
+static rwkv_result rwkv__put_embedding(rwkv__quantizer *q)
+{
+    const rwkv_model *m = q->m;
+    const size_t      D = rwkv__D(m), V = rwkv__V(m);
+    const size_t      blocks = (D + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const rwkv__places to = rwkv__places_of(&q->file, RWKV__EMB);
+    const size_t      from = (size_t)rwkv__places_of(&m->file, RWKV__EMB).row;
+    float            *x = (float *)(void *)(q->bytes + rwkv__round64(to.row));
+    rwkv_result       result = RWKV_OK;
+    size_t            i, k;
+    for (i = 0; i < V && result == RWKV_OK; i++) {
+        m->kernels.widen[m->file.type](x, rwkv__weights(m, RWKV__EMB, 0) + i * from, D);
+        for (k = 0; k < D; k++)
+            if (!(fabsf(x[k]) <= FLT_MAX))
+                return rwkv__fail_tensor(q, RWKV__EMB, 0, "a number that is infinite or NaN", i, i);
+        for (k = 0; k < blocks; k++) {
+            const size_t   c = k * RWKV__CODE_BLOCK;
+            const unsigned scale = rwkv__embedding_block(x + c, rwkv__min(RWKV__CODE_BLOCK, D - c),
+                                                         q->bytes + c);
+            q->bytes[blocks * RWKV__CODE_BLOCK + 2 * k] = (unsigned char)scale;
+            q->bytes[blocks * RWKV__CODE_BLOCK + 2 * k + 1] = (unsigned char)(scale >> 8);
+        }
+        result = rwkv__put_bytes(q, q->bytes, to.row);
+    }
+    memset(q->bytes, 0, 64);
+    return result == RWKV_OK ? rwkv__put_bytes(q, q->bytes, to.bytes - V * to.row) : result;
+}
+
+/* Tell of a matrix: sums over its panels, and without the damping.           */
+static void rwkv__tell(rwkv__quantizer *q, const double *sums, float damping)
+{
+    const double e = damping > 0 ? sums[2] - sums[0] / (1.0 / (double)damping) : 0;
+    const double all = damping > 0 ? sums[3] - sums[1] / (1.0 / (double)damping) : 0;
+    q->told.weight_error = sums[1] > 0 ? sqrtf((float)(sums[0] / sums[1])) : 0;
+    q->told.output_error = damping == 0     ? q->told.weight_error
+                           : e > 0 && all > 0 ? sqrtf((float)(e / all))
+                                              : 0;
+    q->told.done++;
+    if (q->report)
+        q->report(&q->told, q->user);
+}
+
+static rwkv_result rwkv__put_matrix(rwkv__quantizer *q, int id, int layer)
+{
+    const rwkv__tensor *tensor = &rwkv__tensors[id];
+    const rwkv__places  places = rwkv__places_of(&q->file, id);
+    const int           index = rwkv__matrix_index(id);
+    double              sums[4] = {0, 0, 0, 0};
+    float               damping = 0;
+    rwkv__coder         coder;
+    size_t              p, panels;
+    int                 i;
+    coder.q = q;
+    coder.rows = (size_t)rwkv__dimension(&q->file, tensor->rows);
+    coder.columns = (size_t)rwkv__dimension(&q->file, tensor->columns);
+    coder.blocks = (coder.columns + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    coder.from = rwkv__weights(q->m, id, id == RWKV__HEAD ? 0 : layer);
+    coder.exponent = q->bytes;
+    coder.scale = q->bytes + places.scale;
+    coder.code = q->bytes + places.data;
+    coder.h = q->h[index];
+    panels = (coder.rows + 15) / 16;
+    rwkv__grid_init(&coder.grid, q->file.bits[index]);
+    memset(q->bytes, 0, (size_t)places.data);
+    if (coder.h && (damping = rwkv__damp(coder.h, coder.columns)) == 0)
+        return rwkv__fail_tensor(q, id, layer, "an input that is infinite or NaN", 0,
+                                 coder.columns - 1);
+    rwkv__split(&q->state->team, rwkv__code_panels, &coder, panels, 1,
+                64.0 * 16.0 * (double)panels * (double)coder.columns);
+    for (p = 0; p < panels; p++) {
+        if (!(q->sums[4 * p + 1] <= DBL_MAX))
+            return rwkv__fail_tensor(q, id, layer, "a weight that is infinite or NaN", 16 * p,
+                                     rwkv__min(16 * p + 16, coder.rows) - 1);
+        for (i = 0; i < 4; i++)
+            sums[i] += q->sums[4 * p + (size_t)i];
+    }
+    q->told.name = tensor->name;
+    q->told.layer = id == RWKV__HEAD ? -1 : layer;
+    q->told.bits = q->file.bits[index];
+    q->told.bits_per_weight =
+        (double)places.bytes * 8 / ((double)coder.rows * (double)coder.columns);
+    rwkv__tell(q, sums, damping);
+    return rwkv__put_bytes(q, q->bytes, places.bytes);
+}
+
+/* Layer -1 is what stands before the layers, layer L what stands after them. */
+static rwkv_result rwkv__put_layer(rwkv__quantizer *q, int layer)
+{
+    const int   L = rwkv__L(q->m);
+    const int   end = layer < 0 ? RWKV__LAYER_BEGIN : layer < L ? RWKV__LAYER_END : RWKV__TENSORS;
+    int         id = layer < 0 ? 0 : layer < L ? RWKV__LAYER_BEGIN : RWKV__LAYER_END;
+    rwkv_result result = RWKV_OK;
+    if (layer >= 0 && q->tokens)
+        rwkv__calibrate(q, layer);
+    for (; id < end && result == RWKV_OK; id++) {
+        if (rwkv__tensors[id].kind == 'e')
+            result = rwkv__put_embedding(q);
+        else if (rwkv__tensors[id].kind == 'm')
+            result = rwkv__put_matrix(q, id, layer);
+        else
+            result = rwkv__put_words(q, rwkv__weights(q->m, id, layer < L && layer > 0 ? layer : 0),
+                                     rwkv__places_of(&q->file, id).bytes / 4, 0);
+    }
+    return result;
+}
+
+static void rwkv__put64(unsigned char *p, uint64_t value)
+{
+    rwkv__put32(p, (uint32_t)value);
+    rwkv__put32(p + 4, (uint32_t)(value >> 32));
+}
+
+/* Everything, and the header last, when the checksum is known.               */
+static rwkv_result rwkv__put_file(rwkv__quantizer *q)
+{
+    const rwkv_model *m = q->m;
+    unsigned char     h[RWKV__HEADER_BYTES] = {0};
+    uint64_t          words;
+    rwkv_result       result = rwkv__put_bytes(q, h, sizeof h);
+    int               layer;
+    q->file.data_crc = 0;
+    for (layer = -1; layer <= rwkv__L(m) && result == RWKV_OK; layer++)
+        result = rwkv__put_layer(q, layer);
+    if (result == RWKV_OK && m->file.vocab_bytes) {
+        const unsigned char *from = m->data + (size_t)m->file.vocab_offset;
+        words = (uint64_t)(m->vocabulary.bytes - from) / 4;
+        result = rwkv__put_words(q, from, words,
+                                 m->file.vocab_bytes - words * 4);
+    }
+    if (result != RWKV_OK)
+        return result;
+    memcpy(h, m->data, 120);
+    rwkv__put32(h + 16, q->file.type);
+    rwkv__put64(h + 48, q->file.bytes);
+    memcpy(h + 68, q->file.bits, sizeof q->file.bits);
+    rwkv__put32(h + 120, q->file.data_crc);
+    rwkv__put32(h + 124, rwkv__crc32(h, 124));
+    q->written = 0;
+    if (fflush(q->out) != 0 || fseek(q->out, 0, SEEK_SET) != 0)
+        return rwkv__fail(q->error, RWKV_ERR_FILE, 0, "%s: cannot write %u bytes", q->part_path,
+                          q->file.bytes);
+    return rwkv__put_bytes(q, h, sizeof h);
+}
+
+/* To a file beside the one that is asked for.                                */
+static rwkv_result rwkv__write_part(rwkv__quantizer *q)
+{
+    rwkv_result result;
+    q->out = fopen(q->part_path, "wb");
+    if (!q->out)
+        return rwkv__fail(q->error, RWKV_ERR_FILE, 0, "%s: cannot open%s", q->part_path,
+                          rwkv__why());
+    result = rwkv__put_file(q);
+    if (fclose(q->out) != 0 && result == RWKV_OK)
+        result = rwkv__fail(q->error, RWKV_ERR_FILE, 0, "%s: cannot write %u bytes", q->part_path,
+                            q->file.bytes);
+    if (result != RWKV_OK)
+        remove(q->part_path);
+    return result;
+}
+
+/* ---- all of it ------------------------------------------------------------ */
+
+/* The types of the codes: Q4 begins with 5 bits and 6 for the head, and matrices
+ * go down by one, those that take it best first, until 5 bits a weight are
+ * enough for all.                                                            */
+static void rwkv__choose_bits(rwkv__file *f)
+{
+    static const signed char order[9] = {6, 4, 7, 1, 0, 2, 5, 3, 7};
+    int                      i, id;
+    memset(f->bits, f->type == RWKV_TYPE_Q8 ? RWKV__CODES_8 : RWKV__CODES_5, sizeof f->bits);
+    if (f->type == RWKV_TYPE_Q4)
+        f->bits[7] = RWKV__CODES_6;
+    for (i = 0; f->type == RWKV_TYPE_Q4 && i < 9; i++) {
+        double bits = 0, weights = 0;
+        for (id = 0; id < RWKV__TENSORS; id++)
+            if (rwkv__tensors[id].kind == 'm') {
+                const double n = id == RWKV__HEAD ? 1 : (double)f->n_layer;
+                bits += 8.0 * (double)rwkv__places_of(f, id).bytes / (1 / n);
+                weights += (double)rwkv__dimension(f, rwkv__tensors[id].rows) *
+                           (double)rwkv__dimension(f, rwkv__tensors[id].columns) / (1 / n);
+            }
+        if (bits <= 5 * weights)
+            break;
+        f->bits[order[i]]--;
+    }
+    rwkv__lay_out(f);
+    f->bytes = f->vocab_offset + f->vocab_bytes;
+}
+
+/* What Q4 needs more.                                                        */
+static rwkv_result rwkv__need_text(rwkv__quantizer *q)
+{
+    const uint64_t D = rwkv__D(q->m);
+    uint64_t       h = 0, widest = 0, columns, square;
+    int            id;
+    for (id = 0; id < RWKV__TENSORS; id++)
+        if (rwkv__tensors[id].kind == 'm') {
+            columns = rwkv__dimension(&q->file, rwkv__tensors[id].columns);
+            h += rwkv__h_size(columns);
+            widest = widest > columns ? widest : columns;
+        }
+    widest = rwkv__span(0, (size_t)widest);
+    square = rwkv__activation_size(widest, widest);
+    q->tokens = (int *)rwkv__need(q, "tokens", RWKV__STREAMS * RWKV__BLOCK * sizeof(int));
+    q->x = (float *)rwkv__need(q, "activations",
+                               RWKV__STREAMS * sizeof(float) *
+                                   rwkv__activation_size(RWKV__BLOCK, D));
+    q->h[0] = (float *)rwkv__need(q, "sums of inputs", h * sizeof(float));
+    q->sum = (float *)rwkv__need(q, "inputs",
+                                 (square + 2 * widest * RWKV__BLOCK) * sizeof(float));
+    if (!q->tokens || !q->x || !q->h[0] || !q->sum)
+        return RWKV_ERR_MEMORY;
+    q->columns = q->sum + square;
+    q->panels = q->columns + widest * RWKV__BLOCK;
+    for (id = 0; id < RWKV__TENSORS; id++)
+        if (rwkv__tensors[id].kind == 'm' && id != RWKV__HEAD) {
+            const int i = rwkv__matrix_index(id);
+            columns = rwkv__dimension(&q->file, rwkv__tensors[id].columns);
+            q->h[i + 1] = q->h[i] + rwkv__h_size(columns);
+        }
+    return rwkv__write_text(q);
+}
+
+static rwkv_result rwkv__run_quantizer(rwkv__quantizer *q)
+{
+    uint64_t    bytes = 0, panels = 0, n;
+    rwkv_result result;
+    int         id;
+    for (id = 0; id < RWKV__TENSORS; id++) {
+        const rwkv__places places = rwkv__places_of(&q->file, id);
+        const uint64_t     D = q->file.n_embd;
+        n = places.bytes;
+        if (rwkv__tensors[id].kind == 'e')
+            n = rwkv__round64(places.row) + D * sizeof(float);
+        bytes = bytes > n ? bytes : n;
+        n = (rwkv__dimension(&q->file, rwkv__tensors[id].rows) + 15) / 16;
+        panels = panels > n ? panels : n;
+    }
+    n = strlen(q->path) + sizeof ".part";
+    q->state = rwkv_state_new(q->m);
+    if (!q->state)
+        return rwkv__fail(q->error, RWKV_ERR_MEMORY, 0, "no memory for a state (%u bytes)",
+                          rwkv__state_size(q->m));
+    q->part_path = (char *)rwkv__need(q, "a path", n);
+    q->bytes = (unsigned char *)rwkv__need(q, "a tensor", bytes);
+    q->sums = (double *)rwkv__need(q, "errors", panels * 4 * sizeof(double));
+    q->work = (float *)rwkv__need(q, "the panels of threads",
+                                  (uint64_t)q->m->n_threads * RWKV__WORK * sizeof(float));
+    if (!q->part_path || !q->bytes || !q->sums || !q->work)
+        return RWKV_ERR_MEMORY;
+    memcpy(q->part_path, q->path, (size_t)n - sizeof ".part");
+    memcpy(q->part_path + n - sizeof ".part", ".part", sizeof ".part");
+    if (q->file.type == RWKV_TYPE_Q4) {
+        result = rwkv__need_text(q);
+        if (result != RWKV_OK)
+            return result;
+    }
+    return rwkv__write_part(q);
+}
+
+/* Give everything back but the path. The model too, because some systems do not
+ * replace a file that is mapped.                                             */
+static void rwkv__end_quantizer(rwkv__quantizer *q)
+{
+    const rwkv_allocator *allocator = &q->m->allocator;
+    rwkv__release(allocator, q->sum);
+    rwkv__release(allocator, q->h[0]);
+    rwkv__release(allocator, q->x);
+    rwkv__release(allocator, q->tokens);
+    rwkv__release(allocator, q->work);
+    rwkv__release(allocator, q->sums);
+    rwkv__release(allocator, q->bytes);
+    rwkv_state_free(q->state);
+    rwkv_free(q->m);
+}
+
+RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_path, rwkv_type type,
+                                        const rwkv_options *options,
+                                        void (*report)(const rwkv_quantized *matrix, void *user),
+                                        void *user, rwkv_error *error)
+{
+    rwkv__quantizer q;
+    rwkv_options    own;
+    rwkv_error      unasked;
+    rwkv_result     result;
+    error = error ? error : &unasked;
+    rwkv__clear(error);
+    if (!in_path || !out_path)
+        return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "path is NULL");
+    if (type != RWKV_TYPE_Q8 && type != RWKV_TYPE_Q4)
+        return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "type is %u, must be %u (Q8) or %u (Q4)",
+                          (uint64_t)type, (uint64_t)RWKV_TYPE_Q8, (uint64_t)RWKV_TYPE_Q4);
+    memset(&own, 0, sizeof own);
+    if (options)
+        own = *options;
+    own.flags = 0;
+    own.chunk = type == RWKV_TYPE_Q4 ? RWKV__BLOCK : 1;
+    memset(&q, 0, sizeof q);
+    q.m = rwkv_load(in_path, &own, error);
+    if (!q.m)
+        return error->code;
+    q.path = out_path;
+    q.report = report;
+    q.user = user;
+    q.error = error;
+    q.file = q.m->file;
+    q.file.type = (uint32_t)type;
+    q.told.total = 7 * rwkv__L(q.m) + 1;
+    rwkv__choose_bits(&q.file);
+    if (q.m->file.type > RWKV_TYPE_BF16)
+        result = rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 16,
+                            "%s: is of type %u, only types up to %u can be quantized", in_path,
+                            (uint64_t)q.m->file.type, (uint64_t)RWKV_TYPE_BF16);
+    else
+        result = rwkv__run_quantizer(&q);
+    rwkv__end_quantizer(&q);
+    if (result == RWKV_OK) {
+#ifdef _WIN32
+        remove(out_path);
+#endif
+        if (rename(q.part_path, out_path) != 0) {
+            result = rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot be renamed to %s", q.part_path,
+                                out_path);
+            remove(q.part_path);
+        }
+    }
+    rwkv__release(&own.allocator, q.part_path);
+    return result;
+}
+
 RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
                                    rwkv_error *error)
 {
-    if (!in_path || !out_path)
-        return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "path is NULL");
-    return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0, "no quantized types yet (asked for type %u)",
-                      (uint64_t)type);
+    return rwkv_quantize_with(in_path, out_path, type, NULL, NULL, NULL, error);
 }
 #endif
 

@@ -1,11 +1,12 @@
 /* bench.c: how near rwkv.h comes to this machine's own limits.
  *
- *     bench [--type f32|f16|bf16] [--seconds N] FILE.rwkv | 169M | 430M
+ *     bench [--type f32|f16|bf16|q8|q4] [--seconds N] FILE.rwkv | 169M | 430M | 1.5B
  *
- * 169M and 430M are random models of the paper's shapes, made on the spot in a
- * temporary file. Decoding one token reads every weight once, so its limit is
- * the read bandwidth; reading a prompt is matrix multiplication, so its limit
- * is the peak of fused multiply-adds. Both limits are measured in turn with
+ * 169M, 430M and 1.5B are random models of the paper's shapes, made on the spot
+ * in a temporary file. Decoding one token reads every weight once, so its limit
+ * is the read bandwidth; reading a prompt is matrix multiplication, so its limit
+ * is the peak of fused multiply-adds or, for q8 and q4, of exact products of
+ * 8-bit integers summed in 32 bits. Both limits are measured in turn with
  * what they limit, round after round, and what is printed are medians: on a
  * shared machine only the ratios mean something.                             */
 #include "bench.h"
@@ -28,7 +29,7 @@ static double peak_megabytes(void)
 
 /* ---- the limits --------------------------------------------------------- */
 
-#if defined(RWKV__X86)
+#if defined(RWKV__AVX)
 #define AVX512 __attribute__((target("avx512f")))
 #define AVX2 __attribute__((target("avx2,fma")))
 
@@ -83,9 +84,47 @@ AVX2 static double fma_256(long steps, float *sink)
     return 2.0 * 12 * 8 * (double)steps;
 }
 
+/* The same with products of four bytes each, as the kernels make them.       */
+__attribute__((target("avx512f,avx512bw,avx512vnni")))
+static double dot_512(long steps, float *sink)
+{
+    __m512i a[16], b = _mm512_set1_epi8(3), c = _mm512_set1_epi8(5);
+    long j;
+    int i;
+    for (i = 0; i < 16; i++) a[i] = _mm512_set1_epi32(i);
+    for (j = 0; j < steps; j++)
+        RWKV__UNROLL_ALL
+        for (i = 0; i < 16; i++) a[i] = _mm512_dpbusd_epi32(a[i], b, c);
+    for (i = 1; i < 16; i++) a[0] = _mm512_add_epi32(a[0], a[i]);
+    *sink = (float)_mm_cvtsi128_si32(_mm512_castsi512_si128(a[0]));
+    return 2.0 * 16 * 64 * (double)steps;
+}
+
+AVX2 static double dot_256(long steps, float *sink)
+{
+    __m256i a[12], b = _mm256_set1_epi8(3), c[12], one = _mm256_set1_epi16(1);
+    long j;
+    int i;
+    for (i = 0; i < 12; i++) a[i] = c[i] = _mm256_set1_epi32(i);
+    for (j = 0; j < steps; j++)
+        RWKV__UNROLL_ALL
+        for (i = 0; i < 12; i++) {
+            __asm__ volatile("" : "+x"(b)); /* else all steps are one            */
+            a[i] = _mm256_add_epi32(a[i], _mm256_madd_epi16(_mm256_maddubs_epi16(b, b), one));
+        }
+    for (i = 1; i < 12; i++) a[0] = _mm256_add_epi32(a[0], a[i]);
+    *sink = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(_mm256_add_epi32(a[0], c[1])));
+    return 2.0 * 12 * 32 * (double)steps;
+}
+
+static double dot_chains(long steps, float *sink)
+{
+    return rwkv_isa_available(4) ? dot_512(steps, sink) : dot_256(steps, sink);
+}
+
 static double fma_chains(long steps, float *sink)
 {
-    return rwkv_isa_available(2) ? fma_512(steps, sink) : fma_256(steps, sink);
+    return rwkv_isa_available(3) ? fma_512(steps, sink) : fma_256(steps, sink);
 }
 #else
 static uint64_t read_all(const unsigned char *p, size_t bytes)
@@ -114,6 +153,19 @@ static double fma_chains(long steps, float *sink)
     for (i = 0, *sink = 0; i < 64; i++) *sink += a[i];
     return 2.0 * 64 * (double)steps;
 }
+
+static double dot_chains(long steps, float *sink)
+{
+    uint32_t a[64];
+    volatile uint32_t b = 0x03030303u;
+    long j;
+    int i;
+    for (i = 0; i < 64; i++) a[i] = (uint32_t)i;
+    for (j = 0; j < steps; j++)
+        for (i = 0; i < 64; i++) a[i] = rwkv__dot4(a[i], b, 0x05050505u);
+    for (i = 0, *sink = 0; i < 64; i++) *sink += (float)a[i];
+    return 2.0 * 64 * 4 * (double)steps;
+}
 #endif
 
 static const size_t pool_bytes = (size_t)512 << 20; /* far more than any cache     */
@@ -133,8 +185,8 @@ static double read_bandwidth(const unsigned char *pool, int n)
     return (double)part * n / (now() - start) / 1e9;
 }
 
-/* GFLOP/s of n threads.                                                      */
-static double fma_peak(int n)
+/* GFLOP/s of n threads, or GOP/s.                                            */
+static double peak_of(double (*chains)(long, float *), int n)
 {
     double start = now(), operations = 0;
     int i;
@@ -143,7 +195,7 @@ static double fma_peak(int n)
 #endif
     for (i = 0; i < n; i++) {
         float sink;
-        operations += fma_chains(1000000, &sink);
+        operations += chains(1000000, &sink);
         keep_float = sink;
     }
     return operations / (now() - start) / 1e9;
@@ -163,6 +215,18 @@ static double head_products(const rwkv_info *i)
     return (double)i->n_vocab * i->n_embd;
 }
 
+/* Bytes of all matrices, which a token reads.                                */
+static double matrix_bytes(const rwkv_model *model)
+{
+    double bytes = 0;
+    int id;
+    for (id = 0; id < RWKV__TENSORS; id++)
+        if (rwkv__tensors[id].kind == 'm')
+            bytes += (double)rwkv__places_of(&model->file, id).bytes *
+                     (id == RWKV__HEAD ? 1 : (double)model->file.n_layer);
+    return bytes;
+}
+
 static void bench_threads(const char *path, int n_threads, double seconds,
                           const unsigned char *pool)
 {
@@ -174,6 +238,7 @@ static void bench_threads(const char *path, int n_threads, double seconds,
     double load, bandwidth[MOST_ROUNDS], peak[MOST_ROUNDS], decode[MOST_ROUNDS];
     double prefill[MOST_ROUNDS], of_bandwidth[MOST_ROUNDS], of_peak[MOST_ROUNDS];
     double bytes, operations, start, end;
+    double (*chains)(long, float *);
     int *tokens = (int *)test_alloc(PREFILL * sizeof *tokens), n = 0, k;
     options.n_threads = n_threads;
     start = now();
@@ -189,7 +254,8 @@ static void bench_threads(const char *path, int n_threads, double seconds,
         exit(1);
     }
     info = rwkv_model_info(model);
-    bytes = (layer_products(&info) + head_products(&info)) * (info.type == RWKV_TYPE_F32 ? 4 : 2);
+    bytes = matrix_bytes(model);
+    chains = info.type >= RWKV_TYPE_Q8 ? dot_chains : fma_chains;
     operations = 2 * (layer_products(&info) * PREFILL + head_products(&info));
     random_tokens(1, info.n_vocab, tokens, PREFILL);
     rwkv_eval_sequence(tokens, PREFILL, state); /* once, to warm up               */
@@ -206,7 +272,7 @@ static void bench_threads(const char *path, int n_threads, double seconds,
         bandwidth[n] = 0.5 * (bandwidth[n] + read_bandwidth(pool, n_threads));
         of_bandwidth[n] = 100 * decode[n] * bytes / 1e9 / bandwidth[n];
 
-        peak[n] = fma_peak(n_threads);
+        peak[n] = peak_of(chains, n_threads);
         start = now();
         used = 0;
         for (k = 0; used < 0.05; k++) {
@@ -214,7 +280,7 @@ static void bench_threads(const char *path, int n_threads, double seconds,
             used = now() - start;
         }
         prefill[n] = k / used;
-        peak[n] = 0.5 * (peak[n] + fma_peak(n_threads));
+        peak[n] = 0.5 * (peak[n] + peak_of(chains, n_threads));
         of_peak[n] = 100 * prefill[n] * operations / 1e9 / peak[n];
     }
     printf("%7d %10.1f %8.1f %8.1f %5.0f%% %10.0f %8.0f %8.0f %5.0f%% %8.2f\n", n_threads,
@@ -250,13 +316,13 @@ static rwkv_info look(const char *path, double *megabytes)
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--type f32|f16|bf16] [--seconds N] FILE.rwkv | 169M | 430M\n");
+    fprintf(stderr, "usage: bench [--type f32|f16|bf16|q8|q4] [--seconds N] FILE.rwkv | 169M | 430M | 1.5B\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const type_names[] = {"", "f32", "f16", "bf16"};
+    static const char *const type_names[] = {"", "f32", "f16", "bf16", "q8", "q4"};
     shape s = {50277, 768, 768, 3072, 12, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 1};
     double seconds = 5, megabytes;
     const char *what = NULL, *path = NULL;
@@ -268,7 +334,7 @@ int main(int argc, char **argv)
     for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--type") == 0 && i + 1 < argc) {
             for (s.type = RWKV_TYPE_F32; strcmp(type_names[s.type], argv[i + 1]) != 0;) {
-                if (s.type == RWKV_TYPE_BF16) return usage();
+                if (s.type == RWKV_TYPE_Q4) return usage();
                 s.type = (rwkv_type)(s.type + 1);
             }
             i++;
@@ -281,8 +347,9 @@ int main(int argc, char **argv)
         }
     }
     if (!what) return usage();
-    if (strcmp(what, "169M") == 0 || strcmp(what, "430M") == 0) {
+    if (strcmp(what, "169M") == 0 || strcmp(what, "430M") == 0 || strcmp(what, "1.5B") == 0) {
         if (what[0] == '4') s.L = 24, s.D = s.A = 1024, s.F = 4096;
+        if (what[1] == '.') s.L = 24, s.D = s.A = 2048, s.F = 8192;
         path = temporary_path(temporary);
         if (model_write_file(&s, path) != 0) {
             fprintf(stderr, "bench: cannot write %s\n", path);

@@ -10,7 +10,8 @@
  *
  * Channel mixing is alive: its contribution is about as large as that of time
  * mixing, and the logits have a standard deviation of about 1. The same shape
- * gives the same bytes on every machine (but for DECAYS, which needs exp).   */
+ * gives the same bytes on every machine (but for DECAYS, which needs exp). Q4
+ * has matrices of 4, 5 and 8 bits: matrix_bits.                              */
 #ifndef MODEL_H_INCLUDED
 #define MODEL_H_INCLUDED
 
@@ -21,7 +22,8 @@ enum { TOKENIZER_NONE = 0, TOKENIZER_BYTES, TOKENIZER_WORLD, TOKENIZER_20B };
 
 typedef enum model_style {
     PLAIN = 0,
-    KEYS,   /* keys near -120, -80, 0, 30, 80, 120 in different channels       */
+    KEYS,   /* keys near -120, -80, 0, 30, 80, 120 in different channels; not
+               with Q8 and Q4, whose blocks hold no such numbers beside others */
     DECAYS  /* decays from exp(-e^-20) to exp(-e^8), time_first up to +-40     */
 } model_style;
 
@@ -38,8 +40,8 @@ typedef struct shape {
 enum { /* byte offsets of the header's fields */
     AT_MAGIC = 0, AT_FORMAT = 8, AT_VERSION = 12, AT_TYPE = 16, AT_TOKENIZER = 20, AT_VOCAB = 24,
     AT_EMBD = 28, AT_ATT = 32, AT_FFN = 36, AT_LAYER = 40, AT_HEAD = 44, AT_FILE_BYTES = 48,
-    AT_VOCAB_BYTES = 56, AT_EPS = 64, AT_RESERVED = 68, AT_DATA_CRC = 120, AT_HEADER_CRC = 124,
-    HEADER_BYTES = 128
+    AT_VOCAB_BYTES = 56, AT_EPS = 64, AT_BITS = 68, AT_RESERVED = 76, AT_DATA_CRC = 120,
+    AT_HEADER_CRC = 124, HEADER_BYTES = 128
 };
 
 static inline void put16(uint8_t *p, uint32_t x)
@@ -163,6 +165,82 @@ static inline double f16_to_double(uint32_t h)
     return sign * ldexp(1024 + mantissa, exponent - 25);
 }
 
+/* ---- codes of 8, 5 and 4 bits ------------------------------------------- */
+
+enum { CODE_BLOCK = 32 }; /* columns with one scale                            */
+
+static inline int has_codes(rwkv_type type)
+{
+    return type == RWKV_TYPE_Q8 || type == RWKV_TYPE_Q4;
+}
+
+/* The integer that a code stands for: the tables of rwkv.h, written down again. */
+static inline int code_value(int bits, int code)
+{
+    static const signed char of_4[16] = {-54, -43, -34, -26, -19, -12, -6, 0,
+                                         6,   12,  18,  24,  31,  39,  48, 60};
+    static const signed char of_5[32] = {-56, -50, -45, -40, -36, -32, -28, -25, -21, -18, -15,
+                                         -12, -9,  -6,  -3,  0,   3,   6,   9,   12,  15,  18,
+                                         21,  24,  27,  31,  35,  39,  43,  48,  53,  59};
+    if (bits == 4) return of_4[code & 15];
+    if (bits == 5) return of_5[code & 31];
+    return (code & 127) - (code & 128);
+}
+
+/* The code whose value is nearest to x.                                      */
+static inline int code_nearest(int bits, double x)
+{
+    int code, best = 0;
+    for (code = 1; code < 1 << bits; code++) {
+        if (fabs(code_value(bits, code) - x) < fabs(code_value(bits, best) - x)) best = code;
+    }
+    return best;
+}
+
+/* The standard deviation of the values of random codes.                      */
+static inline double code_deviation(int bits)
+{
+    double sum = 0, squares = 0;
+    int code, n = 1 << bits;
+    for (code = 0; code < n; code++) {
+        double x = code_value(bits, code);
+        sum += x;
+        squares += x * x;
+    }
+    return sqrt(squares / n - sum * sum / n / n);
+}
+
+static inline float scale_value(uint32_t scale, uint32_t exponent)
+{
+    return bits_float(((scale & 0x80) << 24 | (scale & 0x7F) << 19) + (exponent << 23));
+}
+
+/* A block of a panel's codes: code (r, k), for r < 16 and k < 32.             */
+static inline int code_at(int bits, const uint8_t *block, int r, int k)
+{
+    int byte = 4 * r + k % 4, group = k / 4, low;
+    if (bits == 8) return block[64 * group + byte];
+    low = block[64 * (group / 2) + byte] >> (group % 2 ? 4 : 0) & 15;
+    return bits == 5 ? low | (block[256 + byte] >> group & 1) << 4 : low;
+}
+
+static inline void code_set(int bits, uint8_t *block, int r, int k, int code)
+{
+    int byte = 4 * r + k % 4, group = k / 4, shift = group % 2 ? 4 : 0;
+    uint8_t *p = block + (bits == 8 ? 64 * group : 64 * (group / 2)) + byte;
+    if (bits == 8) {
+        *p = (uint8_t)code;
+        return;
+    }
+    *p = (uint8_t)((*p & ~(15 << shift)) | (code & 15) << shift);
+    if (bits == 5) {
+        p = block + 256 + byte;
+        *p = (uint8_t)((*p & ~(1 << group)) | (code >> 4) << group);
+    }
+}
+
+/* ---- elements of floats ------------------------------------------------- */
+
 static inline uint32_t element_bytes(rwkv_type type)
 {
     return type == RWKV_TYPE_F32 ? 4 : 2;
@@ -199,9 +277,32 @@ typedef struct tensor {
     tensor_kind kind;
     int         layer;
     int         R, K;    /* of a vector: R = 1                                 */
-    uint64_t    offset;  /* in the file                                        */
+    int         bits;    /* of its codes; 0: floats                            */
+    uint64_t    blocks;  /* of its codes, in a row                             */
+    uint64_t    offset;  /* in the file; of a matrix of codes: its exponents   */
+    uint64_t    scales, codes; /* from there on                                */
     uint64_t    bytes;   /* padding to 64 included                             */
 } tensor;
+
+/* The bits of the eight matrices in the header of the models made here.      */
+static inline const uint8_t *matrix_bits(rwkv_type type)
+{
+    static const uint8_t none[8] = {0}, of_8[8] = {8, 8, 8, 8, 8, 8, 8, 8};
+    static const uint8_t of_4[8] = {5, 5, 5, 8, 4, 5, 4, 5};
+    return type == RWKV_TYPE_Q8 ? of_8 : type == RWKV_TYPE_Q4 ? of_4 : none;
+}
+
+/* Which of those eight it is; -1: none.                                      */
+static inline int matrix_number(tensor_role role)
+{
+    static const uint8_t order[8] = {ATT_RECEPTANCE, ATT_KEY, ATT_VALUE, ATT_OUTPUT,
+                                     FFN_RECEPTANCE, FFN_KEY, FFN_VALUE, HEAD};
+    int i;
+    for (i = 0; i < 8; i++) {
+        if (order[i] == (uint8_t)role) return i;
+    }
+    return -1;
+}
 
 static inline uint64_t round_up(uint64_t n, uint64_t to)
 {
@@ -224,8 +325,28 @@ static inline int tensor_count(const shape *s)
     return 3 + 18 * s->L + 3;
 }
 
-/* Everything about tensor `index` but its offset.                            */
-static inline tensor tensor_form(const shape *s, int index)
+/* The bytes of a tensor, and where its parts are.                            */
+static inline void tensor_lay_out(tensor *t, rwkv_type type)
+{
+    uint64_t R = (uint64_t)t->R, K = (uint64_t)t->K, panels = round_up(R, 16) / 16;
+    t->blocks = t->bits ? round_up(K, CODE_BLOCK) / CODE_BLOCK : 0;
+    t->scales = t->codes = 0;
+    if (t->kind == VECTOR) {
+        t->bytes = 4 * K;
+    } else if (t->kind == ROWS) {
+        t->bytes = R * (t->bits ? t->blocks * (CODE_BLOCK + 2) : K * element_bytes(type));
+    } else if (!t->bits) {
+        t->bytes = panels * 16 * K * element_bytes(type);
+    } else {
+        t->scales = panels;
+        t->codes = round_up(t->scales + panels * t->blocks * 16, 64);
+        t->bytes = t->codes + panels * t->blocks * 64 * (uint64_t)t->bits;
+    }
+    t->bytes = round_up(t->bytes, 64);
+}
+
+/* Everything about tensor `index` but its offset, where the header has these bits. */
+static inline tensor tensor_form_bits(const shape *s, int index, const uint8_t *bits)
 {
     static const struct { tensor_kind kind; char R, K; } form[N_ROLES] = {
         {ROWS, 'V', 'D'},   {VECTOR, '1', 'D'}, {VECTOR, '1', 'D'},  /* emb, ln0            */
@@ -239,8 +360,7 @@ static inline tensor tensor_form(const shape *s, int index)
         {VECTOR, '1', 'D'}, {VECTOR, '1', 'D'}, {MATRIX, 'V', 'D'},  /* ln_out, head        */
     };
     tensor t;
-    uint64_t n;
-    int in_blocks = index - 3;
+    int in_blocks = index - 3, number;
     t.layer = in_blocks >= 0 && in_blocks < 18 * s->L ? in_blocks / 18 : 0;
     if (in_blocks < 0) t.role = (tensor_role)index;
     else if (in_blocks < 18 * s->L) t.role = (tensor_role)(LN1_WEIGHT + in_blocks % 18);
@@ -248,19 +368,25 @@ static inline tensor tensor_form(const shape *s, int index)
     t.kind = form[t.role].kind;
     t.R = shape_size(s, form[t.role].R);
     t.K = shape_size(s, form[t.role].K);
-    n = t.kind == MATRIX ? round_up((uint64_t)t.R, 16) * (uint64_t)t.K
-                         : (uint64_t)t.R * (uint64_t)t.K;
-    t.bytes = round_up(n * (t.kind == VECTOR ? 4 : element_bytes(s->type)), 64);
+    number = matrix_number(t.role);
+    t.bits = number >= 0 ? bits[number] : t.kind == ROWS && has_codes(s->type) ? 8 : 0;
     t.offset = 0;
+    tensor_lay_out(&t, s->type);
     return t;
 }
 
-static inline tensor tensor_find(const shape *s, tensor_role role, int layer)
+static inline tensor tensor_form(const shape *s, int index)
+{
+    return tensor_form_bits(s, index, matrix_bits(s->type));
+}
+
+static inline tensor tensor_find_bits(const shape *s, tensor_role role, int layer,
+                                      const uint8_t *bits)
 {
     uint64_t offset = HEADER_BYTES;
     int i;
     for (i = 0; i < tensor_count(s); i++) {
-        tensor t = tensor_form(s, i);
+        tensor t = tensor_form_bits(s, i, bits);
         t.offset = offset;
         offset += t.bytes;
         if (t.role == role && t.layer == layer) return t;
@@ -268,13 +394,51 @@ static inline tensor tensor_find(const shape *s, tensor_role role, int layer)
     return tensor_form(s, 0);
 }
 
-/* Where element (r, k) stands in the file.                                   */
+static inline tensor tensor_find(const shape *s, tensor_role role, int layer)
+{
+    return tensor_find_bits(s, role, layer, matrix_bits(s->type));
+}
+
+/* Where element (r, k) stands in the file; of codes in panels: where its block is. */
 static inline uint64_t tensor_at(const shape *s, const tensor *t, int r, int k)
 {
     uint64_t row = (uint64_t)r, column = (uint64_t)k, K = (uint64_t)t->K;
     if (t->kind == VECTOR) return t->offset + 4 * column;
+    if (t->bits && t->kind == ROWS)
+        return t->offset + row * t->blocks * (CODE_BLOCK + 2) + column;
+    if (t->bits)
+        return t->offset + t->codes +
+               (row / 16 * t->blocks + column / CODE_BLOCK) * 64 * (uint64_t)t->bits;
     if (t->kind == ROWS) return t->offset + (row * K + column) * element_bytes(s->type);
     return t->offset + (row / 16 * 16 * K + column * 16 + row % 16) * element_bytes(s->type);
+}
+
+/* Where the scale of (r, k) stands: a byte in a matrix, an f16 in the embedding. */
+static inline uint64_t tensor_scale_at(const tensor *t, int r, int k)
+{
+    uint64_t row = (uint64_t)r, block = (uint64_t)k / CODE_BLOCK;
+    if (t->kind == ROWS)
+        return t->offset + row * t->blocks * (CODE_BLOCK + 2) + t->blocks * CODE_BLOCK + 2 * block;
+    return t->offset + t->scales + (row / 16 * t->blocks + block) * 16 + row % 16;
+}
+
+static inline double tensor_scale(const uint8_t *file, const tensor *t, int r, int k)
+{
+    const uint8_t *p = file + tensor_scale_at(t, r, k);
+    if (t->kind == ROWS) return f16_to_double(get16(p));
+    return (double)scale_value(*p, file[t->offset + (uint64_t)r / 16]);
+}
+
+/* Element (r, k) of a tensor of the file.                                    */
+static inline double tensor_value(const uint8_t *file, const shape *s, const tensor *t, int r,
+                                  int k)
+{
+    const uint8_t *p = file + tensor_at(s, t, r, k);
+    int code;
+    if (t->kind == VECTOR) return (double)bits_float(get32(p));
+    if (!t->bits) return element_at(s->type, p);
+    code = t->kind == ROWS ? *p : code_at(t->bits, p, r % 16, k % CODE_BLOCK);
+    return tensor_scale(file, t, r, k) * code_value(t->bits, code);
 }
 
 /* ---- vocabulary --------------------------------------------------------- */
@@ -508,6 +672,84 @@ static inline void write_matrix(sink *o, const shape *s, const tensor *t, uint64
     sink_pad(o);
 }
 
+static inline void random_fill(uint8_t *p, size_t n, uint64_t *seed)
+{
+    uint64_t bits;
+    for (; n >= 8; n -= 8, p += 8) put64(p, random_bits(seed));
+    for (bits = random_bits(seed); n > 0; n--, bits >>= 8) *p++ = (uint8_t)bits;
+}
+
+/* Rows of random codes and scales of both signs, from half to one and a half of what
+ * gives the standard deviation.                                              */
+static inline void write_code_rows(sink *o, const tensor *t, uint64_t *seed)
+{
+    size_t n = (size_t)t->blocks * CODE_BLOCK, i;
+    uint8_t *row = (uint8_t *)test_alloc(n + 2 * (size_t)t->blocks);
+    double scale = matrix_scale(t) / code_deviation(8);
+    int r;
+    for (r = 0; r < t->R; r++) {
+        random_fill(row, n, seed);
+        for (i = 0; i < t->blocks; i++) {
+            double x = scale * random_uniform(seed, 0.5, 1.5);
+            put16(row + n + 2 * i, f16_from_float((float)(random_below(seed, 2) ? x : -x)));
+        }
+        sink_put(o, row, n + 2 * (size_t)t->blocks);
+    }
+    free(row);
+    sink_pad(o);
+}
+
+/* A panel's exponent that gives `scale` an e of 1 to 6, and the byte of that scale. */
+static inline uint8_t random_exponent(double scale, uint64_t *seed, int *byte)
+{
+    int e = 1 + random_below(seed, 6), exponent;
+    double fraction = 2 * frexp(scale, &exponent);   /* from 1 to 2                   */
+    *byte = e << 4 | (int)((fraction - 1) * 16);
+    return (uint8_t)(exponent - 1 + 127 - e);
+}
+
+/* A matrix of random codes. The scales vary by 8 sixteenths either way and in their
+ * sign, the exponents by what the scales make up for. Rows that do not exist have codes
+ * for 0; in columns that do not exist is anything.                           */
+static inline void write_codes(sink *o, const shape *s, const tensor *t, uint64_t *seed)
+{
+    size_t panels = (size_t)round_up((uint64_t)t->R, 16) / 16, blocks = (size_t)t->blocks, i, j;
+    size_t bytes = blocks * 64 * (size_t)t->bits;
+    uint8_t *exponent = (uint8_t *)test_alloc(panels), *scales = (uint8_t *)test_alloc(blocks * 16);
+    uint8_t *codes = (uint8_t *)test_alloc(bytes);
+    int *byte = (int *)test_alloc(panels * sizeof *byte), r, k;
+    double scale = matrix_scale(t) / code_deviation(t->bits);
+    if (s->style == KEYS) {
+        printf("no KEYS with codes\n0 passed, 1 failed\n");
+        exit(1);
+    }
+    for (i = 0; i < panels; i++) exponent[i] = random_exponent(scale, seed, &byte[i]);
+    sink_put(o, exponent, panels);
+    for (i = 0; i < panels; i++) {
+        random_fill(scales, blocks * 16, seed);
+        for (j = 0; j < blocks * 16; j++) {
+            scales[j] = (uint8_t)((scales[j] & 0x80) | (byte[i] - 8 + (scales[j] & 15)));
+        }
+        sink_put(o, scales, blocks * 16);
+    }
+    sink_pad(o);
+    for (i = 0; i < panels; i++) {
+        random_fill(codes, bytes, seed);
+        for (r = t->R - 16 * (int)i; r < 16; r++) {
+            for (k = 0; k < (int)blocks * CODE_BLOCK; k++) {
+                code_set(t->bits, codes + (size_t)k / CODE_BLOCK * 64 * (size_t)t->bits, r,
+                         k % CODE_BLOCK, code_nearest(t->bits, 0));
+            }
+        }
+        sink_put(o, codes, bytes);
+    }
+    sink_pad(o);
+    free(exponent);
+    free(scales);
+    free(codes);
+    free(byte);
+}
+
 static inline float vector_value(const shape *s, const tensor *t, int i, uint64_t *seed)
 {
     double x = random_uniform(seed, -1, 1), y = random_uniform(seed, 0, 1);
@@ -563,6 +805,7 @@ static inline void header_write(uint8_t *h, const shape *s, uint64_t vocab_bytes
     put64(h + AT_FILE_BYTES, HEADER_BYTES + shape_tensor_bytes(s) + vocab_bytes);
     put64(h + AT_VOCAB_BYTES, vocab_bytes);
     put32(h + AT_EPS, float_bits(1e-5f));
+    memcpy(h + AT_BITS, matrix_bits(s->type), 8);
     put32(h + AT_DATA_CRC, data_crc);
     put32(h + AT_HEADER_CRC, crc32_bytes(0, h, AT_HEADER_CRC));
 }
@@ -575,6 +818,8 @@ static inline void write_body(sink *o, const shape *s, const vocabulary *v)
     for (i = 0; i < tensor_count(s); i++) {
         tensor t = tensor_form(s, i);
         if (t.kind == VECTOR) write_vector(o, s, &t, &seed);
+        else if (t.kind == ROWS && t.bits) write_code_rows(o, &t, &seed);
+        else if (t.bits) write_codes(o, s, &t, &seed);
         else write_matrix(o, s, &t, &seed);
     }
     if (v) {
@@ -658,18 +903,29 @@ static inline void image_fix(model_image *m)
     image_fix_header(m);
 }
 
-/* Change one element (of a vector: r = 0). Call image_fix when done.         */
+/* Where a tensor of the image is.                                            */
+static inline tensor image_find(const model_image *m, tensor_role role, int layer)
+{
+    return tensor_find_bits(&m->s, role, layer, m->data + AT_BITS);
+}
+
+/* Change one element (of a vector: r = 0); of codes, to the nearest with the scale that
+ * the block has. Call image_fix when done.                                   */
 static inline void image_set(model_image *m, tensor_role role, int layer, int r, int k, float x)
 {
-    tensor t = tensor_find(&m->s, role, layer);
+    tensor t = image_find(m, role, layer);
     uint8_t *p = m->data + tensor_at(&m->s, &t, r, k);
-    if (t.kind == VECTOR || m->s.type == RWKV_TYPE_F32) put32(p, float_bits(x));
+    if (t.bits) {
+        int code = code_nearest(t.bits, (double)x / tensor_scale(m->data, &t, r, k));
+        if (t.kind == ROWS) *p = (uint8_t)code;
+        else code_set(t.bits, p, r % 16, k % CODE_BLOCK, code);
+    } else if (t.kind == VECTOR || m->s.type == RWKV_TYPE_F32) put32(p, float_bits(x));
     else put16(p, element_from_float(m->s.type, x));
 }
 
 static inline void image_fill(model_image *m, tensor_role role, int layer, float x)
 {
-    tensor t = tensor_find(&m->s, role, layer);
+    tensor t = image_find(m, role, layer);
     int r, k;
     for (r = 0; r < t.R; r++) {
         for (k = 0; k < t.K; k++) image_set(m, role, layer, r, k, x);
@@ -680,15 +936,12 @@ static inline void image_fill(model_image *m, tensor_role role, int layer, float
 
 static inline double *image_tensor(const model_image *m, tensor_role role, int layer)
 {
-    tensor t = tensor_find(&m->s, role, layer);
+    tensor t = image_find(m, role, layer);
     double *x = ref_zeros((size_t)t.R * (size_t)t.K);
     size_t i = 0;
     int r, k;
     for (r = 0; r < t.R; r++) {
-        for (k = 0; k < t.K; k++, i++) {
-            const uint8_t *p = m->data + tensor_at(&m->s, &t, r, k);
-            x[i] = t.kind == VECTOR ? (double)bits_float(get32(p)) : element_at(m->s.type, p);
-        }
+        for (k = 0; k < t.K; k++, i++) x[i] = tensor_value(m->data, &m->s, &t, r, k);
     }
     return x;
 }
@@ -714,6 +967,7 @@ static inline ref_block ref_block_from_image(const model_image *m, int l)
     q.ffn_receptance = image_tensor(m, FFN_RECEPTANCE, l);
     q.ffn_key        = image_tensor(m, FFN_KEY, l);
     q.ffn_value      = image_tensor(m, FFN_VALUE, l);
+    q.codes          = has_codes(m->s.type);
     return q;
 }
 
@@ -727,6 +981,7 @@ static inline ref_model ref_from_image(const model_image *m)
     ref.A = m->s.A;
     ref.F = m->s.F;
     ref.L = m->s.L;
+    ref.codes = has_codes(m->s.type);
     ref.eps = (double)bits_float(get32(m->data + AT_EPS));
     ref.emb = image_tensor(m, EMB, 0);
     ref.ln0_weight = image_tensor(m, LN0_WEIGHT, 0);
@@ -930,57 +1185,58 @@ static inline distance within(double bound)
     return d;
 }
 
+static inline int is_within(distance is, distance allowed)
+{
+    return is.logits <= allowed.logits && is.hidden <= allowed.hidden && is.x <= allowed.x &&
+           is.wkv <= allowed.wkv && is.p <= allowed.p;
+}
+
 static inline int check_distance(distance is, distance allowed, const char *isa, int token)
 {
-    return CHECK_MSG(is.logits <= allowed.logits && is.hidden <= allowed.hidden &&
-                         is.x <= allowed.x && is.wkv <= allowed.wkv && is.p <= allowed.p,
+    return CHECK_MSG(is_within(is, allowed),
                      "%s after token %d: off by logits %.3g hidden %.3g x %.3g wkv %.3g p %.3g",
                      isa, token, is.logits, is.hidden, is.x, is.wkv, is.p);
 }
 
-/* Read n tokens on every isa and compare with the reference: after each token
- * read alone, and after all of them read together.                           */
-static inline void check_image(const model_image *m, const int *tokens, int n, distance allowed)
+/* The reference goes on from where the state is.                             */
+static inline void ref_state_follow(rwkv_state *state, const ref_model *m, ref_state *ref)
 {
-    ref_model ref = ref_from_image(m);
-    const char *isa;
-    int i, t;
-    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
-        rwkv_options o = options_isa(isa);
-        rwkv_model *model = load_image(m, &o);
-        rwkv_state *state = rwkv_state_new(model), *whole = rwkv_state_new(model);
-        ref_state truth = ref_state_new(&ref);
-        for (t = 0; t < n; t++) {
-            ref_eval(&ref, tokens[t], &truth);
-            if (!CHECK(rwkv_eval(tokens[t], state) != NULL)) break;
-            if (!check_distance(state_distance(state, &ref, &truth), allowed, isa, t)) break;
+    double *to[5];
+    int l, i, n, part;
+    for (l = 0; l < m->L; l++) {
+        size_t lD = (size_t)l * (size_t)m->D, lA = (size_t)l * (size_t)m->A;
+        to[RWKV_PART_ATT_X] = ref->att_x + lD;
+        to[RWKV_PART_ATT_A] = ref->a + lA;
+        to[RWKV_PART_ATT_B] = ref->b + lA;
+        to[RWKV_PART_ATT_P] = ref->p + lA;
+        to[RWKV_PART_FFN_X] = ref->ffn_x + lD;
+        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++) {
+            const float *from = rwkv_state_view(state, (rwkv_part)part, l, &n);
+            for (i = 0; i < n; i++) to[part][i] = (double)from[i];
         }
-        CHECK(rwkv_eval_sequence(tokens, n, whole) != NULL);
-        check_distance(state_distance(whole, &ref, &truth), allowed, isa, n);
-        ref_state_free(&truth);
-        rwkv_state_free(state);
-        rwkv_state_free(whole);
-        rwkv_free(model);
     }
-    ref_model_free(&ref);
 }
 
-/* The token shift at its ends: mixes of 1, the present token alone, and of 0, the
- * last one alone; the other way round in the second layer.                   */
-static inline void check_shift_at_its_ends(const shape *s, const tensor_role *mixes, int n_mixes)
+/* Token by token, each from the state that the last one left: with codes the reference
+ * would leave the library's path for good at the first input that it rounds otherwise
+ * (see ref.h). Such tokens are few: of the first 3984 of these tests 8 were beyond
+ * `allowed`, by 0.024 at most.                                               */
+static inline void check_codes(const ref_model *ref, rwkv_state *state, const int *tokens, int n,
+                               distance allowed, const char *isa)
 {
-    int tokens[20], i, end;
-    random_tokens(1, s->V, tokens, 20);
-    for (i = 0; i < n_mixes; i++) {
-        for (end = 0; end <= 1; end++) {
-            model_image m = model_image_new(s);
-            image_fill(&m, mixes[i], 0, (float)end);
-            image_fill(&m, mixes[i], 1, (float)(1 - end));
-            image_fix(&m);
-            check_image(&m, tokens, 20, within(2e-5));
-            model_image_free(&m);
-        }
+    ref_state truth = ref_state_new(ref);
+    int t, off = 0;
+    for (t = 0; t < n; t++) {
+        distance is;
+        ref_state_follow(state, ref, &truth);
+        ref_eval(ref, tokens[t], &truth);
+        if (!CHECK(rwkv_eval(tokens[t], state) != NULL)) break;
+        is = state_distance(state, ref, &truth);
+        off += !is_within(is, allowed);
+        if (!check_distance(is, within(0.1), isa, t)) break;
     }
+    CHECK_MSG(off <= 1 + n / 10, "%s: %d of %d tokens are off", isa, off, n);
+    ref_state_free(&truth);
 }
 
 /* Every valid number of the two states, bit for bit, and what they save.     */
@@ -1005,6 +1261,55 @@ static inline int same_states(rwkv_state *x, rwkv_state *y, const shape *s)
     free(one);
     free(two);
     return same;
+}
+
+/* Read n tokens on every isa and compare with the reference: after each token
+ * read alone, and after all of them read together.                           */
+static inline void check_image(const model_image *m, const int *tokens, int n, distance allowed)
+{
+    ref_model ref = ref_from_image(m);
+    const char *isa;
+    int i, t;
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(m, &o);
+        rwkv_state *state = rwkv_state_new(model), *whole = rwkv_state_new(model);
+        ref_state truth = ref_state_new(&ref);
+        CHECK(rwkv_eval_sequence(tokens, n, whole) != NULL);
+        if (ref.codes) {
+            check_codes(&ref, state, tokens, n, allowed, isa);
+            same_states(whole, state, &m->s);
+        }
+        for (t = 0; t < n && !ref.codes; t++) {
+            ref_eval(&ref, tokens[t], &truth);
+            if (!CHECK(rwkv_eval(tokens[t], state) != NULL)) break;
+            if (!check_distance(state_distance(state, &ref, &truth), allowed, isa, t)) break;
+        }
+        if (!ref.codes) check_distance(state_distance(whole, &ref, &truth), allowed, isa, n);
+        ref_state_free(&truth);
+        rwkv_state_free(state);
+        rwkv_state_free(whole);
+        rwkv_free(model);
+    }
+    ref_model_free(&ref);
+}
+
+/* The token shift at its ends: mixes of 1, the present token alone, and of 0, the
+ * last one alone; the other way round in the second layer.                   */
+static inline void check_shift_at_its_ends(const shape *s, const tensor_role *mixes, int n_mixes)
+{
+    int tokens[20], i, end;
+    random_tokens(1, s->V, tokens, 20);
+    for (i = 0; i < n_mixes; i++) {
+        for (end = 0; end <= 1; end++) {
+            model_image m = model_image_new(s);
+            image_fill(&m, mixes[i], 0, (float)end);
+            image_fill(&m, mixes[i], 1, (float)(1 - end));
+            image_fix(&m);
+            check_image(&m, tokens, 20, within(2e-5));
+            model_image_free(&m);
+        }
+    }
 }
 
 #endif /* MODEL_H_INCLUDED */

@@ -3,7 +3,12 @@
  * Equation numbers are those of arXiv 2305.13048: time mixing is (11)-(13),
  * (16) and (17), channel mixing (14), (15) and (18); the recurrence is the
  * stable one of appendix D, (23)-(28). Shift is equation by equation the same
- * sentence: mu * x_t + (1 - mu) * x_{t-1}. Nothing here is fast.             */
+ * sentence: mu * x_t + (1 - mu) * x_{t-1}. Nothing here is fast.
+ *
+ * Where matrices are codes, their inputs are rounded as rwkv.h rounds them. A
+ * number that is almost in the middle of two integers may become the other one
+ * there, because it is another number in float; so a result can be off by a step
+ * of an input, 1/127 of the largest of 32, times its weights.                */
 #ifndef REF_H_INCLUDED
 #define REF_H_INCLUDED
 
@@ -22,10 +27,12 @@ typedef struct ref_block {
     double *ffn_receptance;                         /* (D, D) */
     double *ffn_key;                                /* (F, D) */
     double *ffn_value;                              /* (D, F) */
+    int     codes;                                  /* the matrices are codes */
 } ref_block;
 
 typedef struct ref_model {
     int        V, D, A, F, L;
+    int        codes;                               /* the matrices are codes */
     double     eps;                                 /* of every layer norm */
     double    *emb;                                 /* (V, D) */
     double    *ln0_weight, *ln0_bias;               /* (D)    */
@@ -99,15 +106,33 @@ static inline double ref_sigmoid(double x)
     return 1 / (1 + exp(-x));
 }
 
-/* y = W x, W of R rows and K columns                                         */
-static inline void ref_matrix(const double *W, const double *x, int R, int K, double *y)
+/* x as products with codes take it: of every 32 columns the multiples of 1/127 of
+ * the largest, nearest even.                                                 */
+static inline void ref_round(const double *x, int K, double *y)
 {
+    int begin, end, k;
+    for (begin = 0; begin < K; begin = end) {
+        double largest = 0;
+        end = begin + 32 < K ? begin + 32 : K;
+        for (k = begin; k < end; k++) largest = fmax(largest, fabs(x[k]));
+        for (k = begin; k < end; k++)
+            y[k] = largest > 0 ? largest / 127 * nearbyint(x[k] * (127 / largest)) : 0;
+    }
+}
+
+/* y = W x, W of R rows and K columns, perhaps codes                          */
+static inline void ref_matrix(const double *W, int codes, const double *x, int R, int K, double *y)
+{
+    double *rounded = ref_zeros((size_t)K);
     int r, k;
+    if (codes) ref_round(x, K, rounded);
+    if (codes) x = rounded;
     for (r = 0; r < R; r++) {
         double sum = 0;
         for (k = 0; k < K; k++) sum += W[(size_t)r * (size_t)K + (size_t)k] * x[k];
         y[r] = sum;
     }
+    free(rounded);
 }
 
 /* y = (x - mean) / sqrt(variance + eps) * weight + bias                      */
@@ -155,16 +180,16 @@ static inline void ref_time_mix(const ref_block *q, const double *x, double *las
     double *k = ref_zeros((size_t)A), *v = ref_zeros((size_t)A);
     int i;
     ref_shift(x, last, q->att_mix_r, D, xs);
-    ref_matrix(q->att_receptance, xs, A, D, r);                       /* (11) */
+    ref_matrix(q->att_receptance, q->codes, xs, A, D, r);                       /* (11) */
     ref_shift(x, last, q->att_mix_k, D, xs);
-    ref_matrix(q->att_key, xs, A, D, k);                              /* (12) */
+    ref_matrix(q->att_key, q->codes, xs, A, D, k);                              /* (12) */
     ref_shift(x, last, q->att_mix_v, D, xs);
-    ref_matrix(q->att_value, xs, A, D, v);                            /* (13) */
+    ref_matrix(q->att_value, q->codes, xs, A, D, v);                            /* (13) */
     for (i = 0; i < A; i++) {
         double wkv = ref_wkv(k[i], v[i], q->att_u[i], q->att_w[i], &a[i], &b[i], &p[i]);
         r[i] = ref_sigmoid(r[i]) * wkv;                               /* (16) */
     }
-    ref_matrix(q->att_output, r, D, A, out);                          /* (17) */
+    ref_matrix(q->att_output, q->codes, r, D, A, out);                          /* (17) */
     memcpy(last, x, (size_t)D * sizeof *x);
     free(xs);
     free(r);
@@ -179,11 +204,11 @@ static inline void ref_channel_mix(const ref_block *q, const double *x, double *
     double *xs = ref_zeros((size_t)D), *r = ref_zeros((size_t)D), *k = ref_zeros((size_t)F);
     int i;
     ref_shift(x, last, q->ffn_mix_r, D, xs);
-    ref_matrix(q->ffn_receptance, xs, D, D, r);                       /* (14) */
+    ref_matrix(q->ffn_receptance, q->codes, xs, D, D, r);                       /* (14) */
     ref_shift(x, last, q->ffn_mix_k, D, xs);
-    ref_matrix(q->ffn_key, xs, F, D, k);                              /* (15) */
+    ref_matrix(q->ffn_key, q->codes, xs, F, D, k);                              /* (15) */
     for (i = 0; i < F; i++) k[i] = k[i] > 0 ? k[i] * k[i] : 0;
-    ref_matrix(q->ffn_value, k, D, F, out);
+    ref_matrix(q->ffn_value, q->codes, k, D, F, out);
     for (i = 0; i < D; i++) out[i] *= ref_sigmoid(r[i]);              /* (18) */
     memcpy(last, x, (size_t)D * sizeof *x);
     free(xs);
@@ -209,7 +234,7 @@ static inline void ref_eval(const ref_model *m, int token, ref_state *s)
         for (i = 0; i < D; i++) x[i] += out[i];
     }
     ref_layer_norm(x, m->ln_out_weight, m->ln_out_bias, m->eps, D, s->hidden);
-    ref_matrix(m->head, s->hidden, m->V, D, s->logits);
+    ref_matrix(m->head, m->codes, s->hidden, m->V, D, s->logits);
     free(x);
     free(y);
     free(out);

@@ -24,7 +24,7 @@ cat > "$work/use.c" <<'EOF'
 int main(void)
 {
     rwkv_error  error;
-    static const char data[128] = {0};
+    static const uint32_t data[32] = {0}; /* at a multiple of 4 */
     rwkv_model *model = rwkv_load_memory(data, sizeof data, NULL, &error);
     rwkv_state *state = rwkv_state_new(model);
     if (rwkv_isa_available(0) == NULL || rwkv_version() != RWKV_VERSION) return 2;
@@ -146,9 +146,9 @@ if have nm; then
     check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_(token|utf8).*'
     check 'RWKV_NO_SAMPLER' lacks RWKV_NO_SAMPLER 'T rwkv_sample'
     check 'RWKV_NO_SAMPLER leaves the probabilities' has RWKV_NO_SAMPLER 'T rwkv_(logprob|score)'
-    check 'RWKV_NO_QUANTIZE' lacks RWKV_NO_QUANTIZE 'T rwkv_quantize'
+    check 'RWKV_NO_QUANTIZE' lacks RWKV_NO_QUANTIZE 'T rwkv_quantize.*'
     for symbol in rwkv_tokenize rwkv_token_bytes rwkv_utf8_push rwkv_logprob rwkv_score rwkv_sample rwkv_quantize \
-        rwkv_load; do
+        rwkv_quantize_with rwkv_load; do
         check "the default has $symbol" has NONE "T $symbol"
     done
     check 'the messages are in the default' grep -q 'file ends at byte' "$work/NONE.o"

@@ -29,6 +29,8 @@ static void ordinary(void)
     check_shape(20, 80, RWKV_TYPE_F32);
     check_shape(33, 132, RWKV_TYPE_F16);
     check_shape(16, 64, RWKV_TYPE_BF16);
+    check_shape(40, 150, RWKV_TYPE_Q8);
+    check_shape(32, 128, RWKV_TYPE_Q4);
 }
 
 static void any_width(void)
@@ -36,6 +38,9 @@ static void any_width(void)
     check_shape(20, 1, RWKV_TYPE_F32);
     check_shape(50, 61, RWKV_TYPE_BF16);
     check_shape(19, 300, RWKV_TYPE_F16);
+    check_shape(17, 1, RWKV_TYPE_Q4);
+    check_shape(70, 300, RWKV_TYPE_Q4);
+    check_shape(33, 257, RWKV_TYPE_Q8);
 }
 
 /* The model of these tests would notice a dead channel mix.                  */

@@ -679,6 +679,59 @@ check "embed: no lines" fails 1 "standard input: no lines" "$T/embed" "$MODEL"
 check "embed: a folder" fails 1 "$T: " "$T/embed" "$MODEL" "$T"
 check "embed: --help" runs "$T/embed" --help
 
+# ---- quantize
+
+rows='att.receptance att.key att.value att.output ffn.receptance ffn.key ffn.value head'
+bytes() { wc -c <"$T/$1" | tr -d ' '; }
+for type in q8 q4; do
+    check "quantize: --type $type runs" \
+        runs "$T/quantize" --type $type "$MODEL" "$T/$type.rwkv"
+    check "quantize: $type: nothing on standard error without a terminal" [ ! -s "$T/err" ]
+    check "quantize: $type: a row for each kind of matrix" \
+        [ "$(sed '1d; $d; s/ .*//' "$T/out" | tr '\n' ' ')" = "$rows " ]
+    check "quantize: $type: shares make 100 %, bits and errors make sense" awk '
+        NR > 1 && $5 == "%" { s += $4; bad += $2 > $3 || $3 > $2 + 1 || $6 <= 0 || $6 > $8 }
+        END { exit bad || s < 99.5 || s > 100.5 }' "$T/out"
+    check "quantize: $type: the worst layer is named" \
+        [ "$(grep -c '  layer [0-9]*$' "$T/out")" -eq 7 ]
+    check "quantize: $type: its sizes are those of the files" grep -q \
+        "^$(wc -c <"$MODEL" | tr -d ' ') bytes before, $(bytes $type.rwkv) after; [0-9.]* bits per" \
+        "$T/out"
+    cp "$T/out" "$T/$type.table"
+    tell --temperature 0 --length 12 "$T/$type.rwkv" "Once upon a" >"$T/$type.text"
+    check "quantize: $type: goes on as it should" grep -q '^Once upon a time, ' "$T/$type.text"
+    check "quantize: $type: no part is left" [ ! -e "$T/$type.rwkv.part" ]
+done
+check "quantize: q8 is smaller" [ "$(bytes q8.rwkv)" -lt "$(wc -c <"$MODEL")" ]
+check "quantize: and q4 than that" [ "$(bytes q4.rwkv)" -lt "$(bytes q8.rwkv)" ]
+check "quantize: q4 has at most 5 bits per weight" \
+    [ "$(awk 'END { print $6 <= 5 }' "$T/q4.table")" = 1 ]
+cp "$MODEL" "$T/itself.rwkv"
+check "quantize: q8 if nothing is said, three threads, in place of the model" \
+    runs "$T/quantize" --threads 3 "$T/itself.rwkv" "$T/itself.rwkv"
+check "quantize: the same file" same itself.rwkv q8.rwkv
+check "quantize: the same table" same out q8.table
+check "quantize: not twice" fails 1 "^quantize: $T/q8.rwkv" \
+    "$T/quantize" --type q4 "$T/q8.rwkv" "$T/itself.rwkv"
+check "quantize: which leaves the old file" same itself.rwkv q8.rwkv
+(trap '' XFSZ; ulimit -f 200; "$T/quantize" "$MODEL" "$T/itself.rwkv") >"$T/out" 2>"$T/err"
+check "quantize: a full disk is an error" [ $? -eq 1 ]
+check "quantize: and is said" grep -q "^quantize: $T/itself.rwkv" "$T/err"
+check "quantize: and leaves the old file" same itself.rwkv q8.rwkv
+check "quantize: and no part of a new one" [ ! -e "$T/itself.rwkv.part" ]
+head -c 1000000 "$MODEL" >"$T/cut.rwkv"
+check "quantize: a model that is cut" fails 1 "^quantize: $T/cut.rwkv: .* ends at byte 1000000" \
+    "$T/quantize" "$T/cut.rwkv" "$T/new.rwkv"
+check "quantize: no such model" fails 1 "^quantize: $T/none: " "$T/quantize" "$T/none" "$T/new.rwkv"
+check "quantize: makes no file then" [ ! -e "$T/new.rwkv" ]
+check "quantize: no such folder" fails 1 "^quantize: $T/none/new" \
+    "$T/quantize" "$MODEL" "$T/none/new.rwkv"
+check "quantize: --type is checked" fails 2 '^quantize: --type: expected q8 or q4, found "q5"' \
+    "$T/quantize" --type q5 "$MODEL" "$T/new.rwkv"
+check "quantize: no OUT" fails 2 "the name of the one to write" "$T/quantize" "$MODEL"
+check "quantize: an empty OUT" fails 2 "the name of the one to write" "$T/quantize" "$MODEL" ''
+check "quantize: --help" runs "$T/quantize" --help
+
 # ---- on a terminal: colours, lines, Ctrl-C
 
 printf 'The \033[31mold king who lived in the castle on the hill had a daughter.\nNo.\n' >"$T/wide"
@@ -742,6 +795,11 @@ os.write(fd, b"The fox.\n\004")
 check("perplexity: one Ctrl-D is enough", b"bits per byte" in end(pid, fd)[0])
 text, status = end(*start("perplexity", "--quiet", model, where + "/big"))
 check("perplexity: --quiet", text.startswith(b"tokens"), text)
+text, status = end(*start("quantize", model, where + "/terminal.rwkv", columns=40))
+shown = text[:text.find(b"matrix  ")].split(b"\r")
+check("quantize: each report covers the one before", len(shown) > 9 and
+      shown[0] == shown[-1] == b"" and all(len(line) == 39 for line in shown[1:-1]) and
+      not shown[-2].strip() and status == 0, shown)
 endless = ["--temperature", "0", "--length", "2000000000"]
 pid, fd = start("complete", "--no-stop", *(endless + [model, "One"]))
 until(fd, lambda t: len(t) > 1000)
@@ -773,7 +831,7 @@ END
 if command -v python3 >/dev/null && python3 -c 'import pty' 2>/dev/null; then
     python3 "$T/terminal.py" "$MODEL" "$T" >"$T/out" 2>&1
     status=$?
-    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 15" ]
+    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 16" ]
 else
     echo "skipped: no python3 with pty to be a terminal"
 fi

@@ -6,6 +6,7 @@
 #include "model.h"
 
 static const shape base_shape = {400, 5, 7, 9, 2, RWKV_TYPE_F16, TOKENIZER_WORLD, PLAIN, 1};
+static const shape code_shape = {400, 5, 7, 9, 2, RWKV_TYPE_Q4, TOKENIZER_WORLD, PLAIN, 1};
 
 /* Load it and let it work: two tokens, a text, all tokens' bytes. Whatever is in
  * it, every answer must be in range.                                         */
@@ -54,7 +55,8 @@ static const lie lies[] = {
     {AT_VERSION, 4, "version", 0, 1}, {AT_VERSION, 4, "version", 3, 1},
     {AT_VERSION, 4, "version", 5, 1}, {AT_VERSION, 4, "version", 6, 1},
     {AT_VERSION, 4, "version", 7, 1}, {AT_VERSION, 4, "version", 0x04000000, 1},
-    {AT_TYPE, 4, "type", 0, 1}, {AT_TYPE, 4, "type", 4, 1}, {AT_TYPE, 4, "type", 5, 1},
+    {AT_TYPE, 4, "type", 0, 1}, {AT_TYPE, 4, "matrix 0 has codes of 0 bits, not for type 4", 4, 0},
+    {AT_TYPE, 4, "matrix 0 has codes of 0 bits, not for type 5", 5, 0},
     {AT_TYPE, 4, "type", 6, 1}, {AT_TYPE, 4, "type", 0x80000000u, 1},
     {AT_TYPE, 4, "type", 0xFFFFFFFFu, 1}, {AT_TYPE, 4, "file_bytes", RWKV_TYPE_F32, 0},
     {AT_TOKENIZER, 4, "tokenizer", 4, 1}, {AT_TOKENIZER, 4, "tokenizer", 0x7FFFFFFF, 1},
@@ -131,8 +133,7 @@ static void every_field_has_its_error(void)
 static void later_versions_are_unsupported(void)
 {
     static const struct { int at; uint32_t value; } later[] = {
-        {AT_FORMAT, 2}, {AT_VERSION, 5}, {AT_VERSION, 6}, {AT_VERSION, 7},
-        {AT_TYPE, RWKV_TYPE_Q8}, {AT_TYPE, RWKV_TYPE_Q4}};
+        {AT_FORMAT, 2}, {AT_VERSION, 5}, {AT_VERSION, 6}, {AT_VERSION, 7}};
     size_t i;
     for (i = 0; i < sizeof later / sizeof *later; i++) {
         model_image m = model_image_new(&base_shape);
@@ -181,10 +182,55 @@ static void magic_and_reserved_bytes(void)
     model_image_free(&m);
 }
 
-/* With the checksum as it was every flip is seen.                            */
-static void every_bit_is_checked(void)
+static int bits_are_possible(rwkv_type type, int bits)
 {
-    model_image m = model_image_new(&base_shape);
+    if (type == RWKV_TYPE_Q8) return bits == 8;
+    if (type == RWKV_TYPE_Q4) return bits == 8 || (bits >= 4 && bits <= 6);
+    return bits == 0;
+}
+
+/* Every number of bits, for every matrix and type. A possible one that is not the file's
+ * makes another size.                                                        */
+static void bits_of_the_matrices(void)
+{
+    shape s = base_shape;
+    int type, i, bits;
+    for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_Q4; type++) {
+        model_image m;
+        s.type = (rwkv_type)type;
+        m = model_image_new(&s);
+        for (i = 0; i < 8; i++) {
+            const uint8_t old = m.data[AT_BITS + i];
+            for (bits = 0; bits < 256; bits++) {
+                rwkv_error error;
+                char expected[80] = "file_bytes";
+                rwkv_model *model;
+                int possible = bits_are_possible(s.type, bits);
+                m.data[AT_BITS + i] = (uint8_t)bits;
+                image_fix_header(&m);
+                model = rwkv_load_memory(m.data, m.size, NULL, &error);
+                CHECK_MSG((model != NULL) == (bits == old), "type %d: matrix %d of %d bits", type,
+                          i, bits);
+                rwkv_free(model);
+                if (model) continue;
+                if (!possible) {
+                    snprintf(expected, sizeof expected,
+                             "matrix %d has codes of %d bits, not for type %d", i, bits, type);
+                }
+                CHECK_INT(error.code, RWKV_ERR_FORMAT);
+                CHECK_INT(error.offset, possible ? AT_FILE_BYTES : AT_BITS + i);
+                CHECK_MSG(strstr(error.message, expected), "%s in: %s", expected, error.message);
+            }
+            m.data[AT_BITS + i] = old;
+        }
+        model_image_free(&m);
+    }
+}
+
+/* With the checksum as it was every flip is seen.                            */
+static void check_every_bit(const shape *s)
+{
+    model_image m = model_image_new(s);
     int bit;
     for (bit = 0; bit < 8 * HEADER_BYTES; bit++) {
         rwkv_error error;
@@ -199,6 +245,12 @@ static void every_bit_is_checked(void)
     model_image_free(&m);
 }
 
+static void every_bit_is_checked(void)
+{
+    check_every_bit(&base_shape);
+    check_every_bit(&code_shape);
+}
+
 static void check_flipped(model_image *m, int bit, int second)
 {
     rwkv_model *model;
@@ -208,15 +260,16 @@ static void check_flipped(model_image *m, int bit, int second)
     model = rwkv_load_memory(m->data, m->size, NULL, NULL);
     if (model) {
         rwkv_info info = rwkv_model_info(model);
-        shape s = base_shape; /* as the padding hides it, a width may differ by a little */
+        shape s = m->s; /* as the padding hides it, a width may differ by a little */
         s.V = info.n_vocab;
         s.D = info.n_embd;
         s.A = info.n_att;
         s.F = info.n_ffn;
         s.L = info.n_layer;
         s.type = info.type;
-        CHECK_MSG(shape_tensor_bytes(&s) == shape_tensor_bytes(&base_shape) &&
-                      info.model_bytes == m->size && (second >= 0 || s.F == base_shape.F),
+        CHECK_MSG(shape_tensor_bytes(&s) == shape_tensor_bytes(&m->s) &&
+                      info.model_bytes == m->size &&
+                      (second >= 0 || s.F == m->s.F || has_codes(s.type)),
                   "bits %d and %d made another size", bit, second);
         check_harmless(model, "bit", bit);
         rwkv_free(model);
@@ -227,9 +280,9 @@ static void check_flipped(model_image *m, int bit, int second)
 
 /* With the checksum made right: refused, or of no consequence. Also pairs of bits
  * of the numbers that sizes are computed from.                               */
-static void flips_with_a_right_checksum(void)
+static void check_flips(const shape *s)
 {
-    model_image m = model_image_new(&base_shape);
+    model_image m = model_image_new(s);
     int bit, second, field;
     for (bit = 0; bit < 8 * AT_HEADER_CRC; bit++) check_flipped(&m, bit, -1);
     for (field = AT_TYPE; field < AT_EPS; field += field < AT_FILE_BYTES ? 4 : 8) {
@@ -243,11 +296,17 @@ static void flips_with_a_right_checksum(void)
     model_image_free(&m);
 }
 
-/* Every tensor bit may be anything: it loads, and stays within its memory.   */
-static void flips_in_the_weights(void)
+static void flips_with_a_right_checksum(void)
 {
-    model_image m = model_image_new(&base_shape);
-    uint64_t end = HEADER_BYTES + shape_tensor_bytes(&base_shape), seed = 1;
+    check_flips(&base_shape);
+    check_flips(&code_shape);
+}
+
+/* Every tensor bit may be anything: it loads, and stays within its memory.   */
+static void check_weights(const shape *s)
+{
+    model_image m = model_image_new(s);
+    uint64_t end = HEADER_BYTES + shape_tensor_bytes(s), seed = 1;
     int i;
     for (i = 0; i < 1000; i++) {
         uint64_t bit = 8 * HEADER_BYTES + random_bits(&seed) % (8 * (end - HEADER_BYTES));
@@ -259,6 +318,90 @@ static void flips_in_the_weights(void)
         m.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     }
     model_image_free(&m);
+}
+
+static void flips_in_the_weights(void)
+{
+    check_weights(&base_shape);
+    check_weights(&code_shape);
+}
+
+/* The worst that all exponents, scales or codes of every matrix can be, and the scales
+ * of the embedding: it runs on every isa and in every way, to the same numbers; what is
+ * NaN may have other bits.                                                   */
+enum { HOSTILE_TOKENS = 20 };
+
+static void set_bytes(model_image *m, const tensor *t, int part, int byte, uint64_t *seed)
+{
+    uint8_t *begin = m->data + t->offset + (part == 0 ? 0 : part == 1 ? t->scales : t->codes);
+    uint64_t panels = round_up((uint64_t)t->R, 16) / 16;
+    size_t n = (size_t)(part == 0 ? panels : panels * t->blocks * 16);
+    int r;
+    if (t->kind == ROWS) {
+        for (r = 0; r < t->R && part == 1; r++) {
+            put16(m->data + tensor_scale_at(t, r, 0),
+                  byte < 0 ? (uint32_t)random_bits(seed) : (uint32_t)byte * 257);
+        }
+        return;
+    }
+    if (part == 2) n = (size_t)(panels * t->blocks * 64 * (uint64_t)t->bits);
+    if (byte < 0) random_fill(begin, n, seed);
+    else memset(begin, byte, n);
+}
+
+static void check_hostile(const model_image *m, int part, int byte)
+{
+    size_t V = (size_t)m->s.V, i;
+    float *first = (float *)test_alloc(sizeof(float) * V * HOSTILE_TOKENS);
+    float *all = (float *)test_alloc(sizeof(float) * V * HOSTILE_TOKENS);
+    int tokens[HOSTILE_TOKENS], k, t;
+    const char *isa;
+    random_tokens(7, m->s.V, tokens, HOSTILE_TOKENS);
+    for (k = 0; (isa = rwkv_isa_available(k)) != NULL; k++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(m, &o);
+        rwkv_state *state = rwkv_state_new(model);
+        for (t = 0; t < HOSTILE_TOKENS; t++) {
+            const float *logits = rwkv_eval(tokens[t], state);
+            if (k == 0) memcpy(first + V * (size_t)t, logits, sizeof(float) * V);
+        }
+        rwkv_state_reset(state);
+        CHECK_INT(rwkv_eval_all(tokens, HOSTILE_TOKENS, state, all), RWKV_OK);
+        for (i = 0; i < V * HOSTILE_TOKENS; i++) {
+            int same = memcmp(&all[i], &first[i], sizeof *all) == 0 ||
+                       (all[i] != all[i] && first[i] != first[i]);
+            if (!CHECK_MSG(same, "%s, part %d of %d: logit %lu is %g, expected %g", isa, part, byte,
+                           (unsigned long)i, (double)all[i], (double)first[i])) break;
+        }
+        rwkv_state_free(state);
+        rwkv_free(model);
+    }
+    free(first);
+    free(all);
+}
+
+static void hostile_codes(void)
+{
+    static const int bytes[] = {0xFF, 0x7F, 0x80, 0, 0xF8, -1};
+    static const shape s = {50, 33, 40, 70, 2, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 1};
+    uint64_t seed = 1;
+    int part, i, k, each;
+    for (part = 0; part < 4; part++) { /* 3: all of them */
+        for (k = 0; k < 6; k++) {
+            model_image m = model_image_new(&s);
+            for (i = 0; i < tensor_count(&s); i++) {
+                tensor t = tensor_form(&s, i);
+                t = tensor_find(&s, t.role, t.layer);
+                if (!t.bits) continue;
+                for (each = 0; each < 3; each++) {
+                    if (part == 3 || part == each) set_bytes(&m, &t, each, bytes[k], &seed);
+                }
+            }
+            image_fix(&m);
+            check_hostile(&m, part, bytes[k]);
+            model_image_free(&m);
+        }
+    }
 }
 
 /* ---- lengths ------------------------------------------------------------ */
@@ -289,6 +432,38 @@ static void truncated_in_memory(void)
     }
     for (size = m.size - 70; size < m.size; size++) check_cut(&m, size);
     model_image_free(&m);
+}
+
+/* The last byte of each tensor missing: its name, and how far it would reach.  */
+static void truncated_at_every_tensor(void)
+{
+    shape s = base_shape;
+    int type, i;
+    for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_Q4; type++) {
+        model_image m;
+        s.type = (rwkv_type)type;
+        m = model_image_new(&s);
+        for (i = 0; i < tensor_count(&s); i++) {
+            tensor t = tensor_form(&s, i);
+            rwkv_error error;
+            char expected[100];
+            int n = 0;
+            t = tensor_find(&s, t.role, t.layer);
+            if (t.role >= LN1_WEIGHT && t.role <= FFN_VALUE) {
+                n = snprintf(expected, sizeof expected, "block %d ", t.layer);
+            }
+            snprintf(expected + n, sizeof expected - (size_t)n,
+                     "%s: file ends at byte %lu, needs %lu", rwkv__tensors[t.role].name,
+                     (unsigned long)(t.offset + t.bytes - 1), (unsigned long)(t.offset + t.bytes));
+            CHECK(rwkv_load_memory(m.data, (size_t)(t.offset + t.bytes - 1), NULL, &error) == NULL);
+            CHECK_INT(error.code, RWKV_ERR_FORMAT);
+            CHECK_STR(error.message, expected);
+            check_cut(&m, (size_t)t.offset);
+            check_cut(&m, (size_t)(t.offset + t.scales));
+            check_cut(&m, (size_t)(t.offset + t.codes + 1));
+        }
+        model_image_free(&m);
+    }
 }
 
 static void check_file(const char *path, const void *data, size_t size, rwkv_result expected)
@@ -404,20 +579,20 @@ static void check_same_model(rwkv_model *a, rwkv_model *b)
         CHECK(rwkv_eval(i * 17, x) != NULL);
         CHECK(rwkv_eval(i * 17, y) != NULL);
     }
-    same_states(x, y, &base_shape);
+    same_states(x, y, &base_shape); /* code_shape has the same dimensions          */
     rwkv_state_free(x);
     rwkv_state_free(y);
 }
 
-static void mapped_read_and_borrowed_are_one(void)
+static void check_ways(const shape *s)
 {
-    model_image m = model_image_new(&base_shape);
+    model_image m = model_image_new(s);
     rwkv_model *memory = load_image(&m, NULL), *mapped, *read;
     rwkv_options o = options_isa(NULL);
     rwkv_error error;
     char path[512];
     temporary_path(path);
-    CHECK_INT(model_write_file(&base_shape, path), 0);
+    CHECK_INT(model_write_file(s, path), 0);
     mapped = rwkv_load(path, NULL, &error);
     CHECK_MSG(mapped != NULL, "%s", error.message);
     o.flags = RWKV_FLAG_NO_MMAP;
@@ -434,9 +609,15 @@ static void mapped_read_and_borrowed_are_one(void)
     model_image_free(&m);
 }
 
-static void data_at_any_multiple_of_4(void)
+static void mapped_read_and_borrowed_are_one(void)
 {
-    model_image m = model_image_new(&base_shape);
+    check_ways(&base_shape);
+    check_ways(&code_shape);
+}
+
+static void check_addresses(const shape *s)
+{
+    model_image m = model_image_new(s);
     rwkv_model *memory = load_image(&m, NULL);
     void *raw;
     uint8_t *base = aligned_bytes(m.size + 64, &raw);
@@ -460,6 +641,12 @@ static void data_at_any_multiple_of_4(void)
     free(raw);
     rwkv_free(memory);
     model_image_free(&m);
+}
+
+static void data_at_any_multiple_of_4(void)
+{
+    check_addresses(&base_shape);
+    check_addresses(&code_shape);
 }
 
 /* ---- memory ------------------------------------------------------------- */
@@ -743,10 +930,13 @@ int main(int argc, char **argv)
     RUN(later_versions_are_unsupported);
     RUN(tokenizer_without_its_tables);
     RUN(magic_and_reserved_bytes);
+    RUN(bits_of_the_matrices);
     RUN(every_bit_is_checked);
     RUN(flips_with_a_right_checksum);
     RUN(flips_in_the_weights);
+    RUN(hostile_codes);
     RUN(truncated_in_memory);
+    RUN(truncated_at_every_tensor);
     RUN(truncated_files);
     RUN(trailing_bytes);
     RUN(not_a_model);

@@ -84,9 +84,9 @@ static void check_fixture(const char *name, double tolerance)
  * share nothing but the file.                                                */
 static void own_reference(void)
 {
-    static const char *names[] = {"f32", "f16-bytes", "bf16-odd", "f32-wide-keys"};
+    static const char *names[] = {"f32", "f16-bytes", "bf16-odd", "f32-wide-keys", "q8", "q4"};
     int k, t, i;
-    for (k = 0; k < 4; k++) {
+    for (k = 0; k < 6; k++) {
         size_t size, bytes, logits_bytes;
         uint8_t *list = fixture(names[k], "tokens", &bytes);
         uint8_t *expected = fixture(names[k], "logits", &logits_bytes);
@@ -118,6 +118,10 @@ static void f32(void) { check_fixture("f32", 2e-5); }
 static void f16_with_bytes(void) { check_fixture("f16-bytes", 2e-5); }
 static void bf16_of_odd_widths(void) { check_fixture("bf16-odd", 2e-5); }
 
+/* Codes, whose inputs are rounded; the models are such that none is nearly a tie. */
+static void q8(void) { check_fixture("q8", 2e-5); }
+static void q4_of_mixed_bits(void) { check_fixture("q4", 2e-5); }
+
 /* Keys of standard deviation 40, at which float rounds exp(k) to 2^-18.      */
 static void f32_with_wide_keys(void) { check_fixture("f32-wide-keys", 5e-5); }
 
@@ -143,6 +147,8 @@ int main(int argc, char **argv)
     RUN(f16_with_bytes);
     RUN(bf16_of_odd_widths);
     RUN(f32_with_wide_keys);
+    RUN(q8);
+    RUN(q4_of_mixed_bits);
     RUN(bytes_of_a_fixture);
     return test_end();
 }

@@ -12,6 +12,8 @@ static const shape shapes[] = {
     {30, 33, 33, 132, 1, RWKV_TYPE_F16, TOKENIZER_NONE, KEYS, 2},
     {29, 20, 31, 40, 2, RWKV_TYPE_BF16, TOKENIZER_NONE, DECAYS, 3},
     {3, 1, 1, 1, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 4},
+    {30, 33, 20, 40, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 5},
+    {29, 20, 40, 33, 2, RWKV_TYPE_Q4, TOKENIZER_NONE, DECAYS, 6},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -174,6 +176,8 @@ static void f32_is_one_result(void) { check_shape(&shapes[0]); }
 static void f16_is_one_result(void) { check_shape(&shapes[1]); }
 static void bf16_is_one_result(void) { check_shape(&shapes[2]); }
 static void smallest_is_one_result(void) { check_shape(&shapes[3]); }
+static void q8_is_one_result(void) { check_shape(&shapes[4]); }
+static void q4_is_one_result(void) { check_shape(&shapes[5]); }
 
 /* Wide enough for many panels and blocks of columns, and so many tokens that the
  * chunks are full; with chunks and lengths around what kernels may be built of. */
@@ -232,6 +236,8 @@ static void check_long(rwkv_type type)
 static void long_f32_is_one_result(void) { check_long(RWKV_TYPE_F32); }
 static void long_f16_is_one_result(void) { check_long(RWKV_TYPE_F16); }
 static void long_bf16_is_one_result(void) { check_long(RWKV_TYPE_BF16); }
+static void long_q8_is_one_result(void) { check_long(RWKV_TYPE_Q8); }
+static void long_q4_is_one_result(void) { check_long(RWKV_TYPE_Q4); }
 
 /* The definition of the arithmetic, as checksums: of the model's bytes, and of the
  * logits and the state after 30 tokens. They are the same for every compiler, isa,
@@ -247,6 +253,10 @@ static void one_result_on_every_machine(void)
          0xAF9A5707u, 0x3854EA91588A6A3Au},
         {{50, 64, 64, 256, 3, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 4},
          0x5AF4494Du, 0x1B25373A26F5E333u},
+        {{61, 20, 24, 33, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 5},
+         0xCF2CFC7Fu, 0x5E608649A15A6764u},
+        {{77, 300, 513, 700, 2, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 6},
+         0x9D3B9FC7u, 0x3141214D17F3FB74u},
     };
     int i, tokens[30];
     size_t k, bytes;
@@ -439,12 +449,16 @@ int main(int argc, char **argv)
     test_begin(argc, argv);
     RUN(smallest_is_one_result);
     RUN(f16_is_one_result);
+    RUN(q4_is_one_result);
     if (!TEST_SLOW_MACHINE) {
         RUN(f32_is_one_result);
         RUN(bf16_is_one_result);
+        RUN(q8_is_one_result);
         RUN(long_f32_is_one_result);
         RUN(long_f16_is_one_result);
         RUN(long_bf16_is_one_result);
+        RUN(long_q8_is_one_result);
+        RUN(long_q4_is_one_result);
     }
     RUN(one_result_on_every_machine);
     RUN(bad_token_alone);

@@ -8,11 +8,20 @@ static const shape plain = {67, 20, 24, 33, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PL
 
 static void each_token_has_its_row(void)
 {
-    model_image m = model_image_new(&plain);
-    int tokens[67], i;
+    static const int widths[] = {20, 32, 95};
+    int tokens[67], i, type;
     for (i = 0; i < 67; i++) tokens[i] = i;
-    check_image(&m, tokens, 67, within(2e-5));
-    model_image_free(&m);
+    for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_Q4; type++) {
+        for (i = 0; i < 3; i++) {
+            shape s = plain;
+            model_image m;
+            s.D = widths[i];
+            s.type = (rwkv_type)type;
+            m = model_image_new(&s);
+            check_image(&m, tokens, 67, within(2e-5));
+            model_image_free(&m);
+        }
+    }
 }
 
 /* Blocks that add nothing: hidden is ln_out(ln0(emb)), the logits its product. */

@@ -14,6 +14,10 @@ static const shape shapes[] = {
     {400, 17, 31, 5, 4, RWKV_TYPE_F16, TOKENIZER_WORLD, PLAIN, 5},
     {5, 3, 300, 2, 40, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 6},
     {1500, 257, 16, 1000, 1, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 7},
+    {1, 1, 1, 1, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 8},
+    {37, 20, 24, 33, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 9},
+    {2, 33, 31, 65, 3, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 10},
+    {400, 257, 96, 1000, 2, RWKV_TYPE_Q4, TOKENIZER_WORLD, PLAIN, 11},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -167,9 +171,9 @@ static void unknown_flags(void)
 }
 
 /* A model borrows the bytes and does not write to them.                      */
-static void image_stays_as_it_is(void)
+static void check_image_stays(const shape *s)
 {
-    model_image m = model_image_new(&shapes[6]), copy = model_image_new(&shapes[6]);
+    model_image m = model_image_new(s), copy = model_image_new(s);
     rwkv_model *model = load_image(&m, NULL);
     rwkv_state *state = rwkv_state_new(model);
     int i;
@@ -179,6 +183,12 @@ static void image_stays_as_it_is(void)
     CHECK_SAME(m.data, copy.data, m.size);
     model_image_free(&m);
     model_image_free(&copy);
+}
+
+static void image_stays_as_it_is(void)
+{
+    check_image_stays(&shapes[6]);
+    check_image_stays(&shapes[12]);
 }
 
 int main(int argc, char **argv)

@@ -22,6 +22,8 @@ static const shape shapes[] = {
     {40, 700, 20, 33, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1},    /* fewer panels than parts */
     {301, 130, 130, 520, 2, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 2},
     {1000, 257, 190, 777, 1, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 3},
+    {301, 130, 130, 520, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 4},
+    {1000, 257, 190, 777, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 5},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -224,10 +226,9 @@ static void several_states_at_once(void)
 }
 
 /* A batch is split too: states[0] decides nothing but the scratch.           */
-static void batch(void)
+static void check_batch(const shape *s)
 {
     enum { STATES = 7 };
-    const shape *s = &shapes[2];
     model_image m = model_image_new(s);
     rwkv_options o = options_isa(NULL);
     rwkv_model *single = load_image(&m, NULL), *split;
@@ -256,6 +257,12 @@ static void batch(void)
     rwkv_free(single);
     rwkv_free(split);
     model_image_free(&m);
+}
+
+static void batch(void)
+{
+    check_batch(&shapes[2]);
+    check_batch(&shapes[4]);
 }
 
 static void bad_counts(void)

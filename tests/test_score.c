@@ -18,6 +18,8 @@ static const shape shapes[] = {
     {1000, 1, 1, 1, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 6},
     {256, 16, 16, 16, 1, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 7},
     {2100, 40, 16, 70, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 8},
+    {1029, 40, 31, 40, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 9},
+    {2100, 70, 16, 70, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 10},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 

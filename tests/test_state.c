@@ -5,6 +5,7 @@
 #include "model.h"
 
 static const shape plain = {37, 20, 24, 33, 3, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1};
+static const shape of_codes = {37, 40, 24, 33, 3, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 1};
 
 /* A model whose allocator counts.                                            */
 typedef struct scene {
@@ -118,28 +119,34 @@ static void reset_is_new(void)
     scene_close(&c);
 }
 
-static void clone_goes_on(void)
+static void check_clones(const shape *s)
 {
     scene c;
     long live;
     int n;
-    scene_open(&c, &plain);
+    scene_open(&c, s);
     live = c.heap.live; /* the model, and a copy of its data on a big-endian machine */
     for (n = 0; n < 25; n++) {
         rwkv_state *state = rwkv_state_new(c.model), *clone;
         read_tokens(state, 7, n);
         clone = rwkv_state_clone(state);
         if (!CHECK(clone != NULL)) break;
-        same_states(clone, state, &plain);
+        same_states(clone, state, s);
         read_tokens(state, 8, 4);
         read_tokens(clone, 8, 4);
-        same_states(clone, state, &plain);
+        same_states(clone, state, s);
         rwkv_state_free(state); /* the clone lives on its own */
         read_tokens(clone, 9, 1);
         rwkv_state_free(clone);
     }
     CHECK_INT(c.heap.live, live);
     scene_close(&c);
+}
+
+static void clone_goes_on(void)
+{
+    check_clones(&plain);
+    check_clones(&of_codes);
 }
 
 static void copy_goes_on(void)
@@ -247,10 +254,10 @@ static void init_at_any_address(void)
 }
 
 /* A chunk read in such memory stays inside it too.                           */
-static void init_with_a_chunk(void)
+static void check_chunks(const shape *s)
 {
     static const int chunks[] = {1, 3, 16, 64, 100};
-    model_image m = model_image_new(&plain);
+    model_image m = model_image_new(s);
     size_t k;
     for (k = 0; k < sizeof chunks / sizeof *chunks; k++) {
         rwkv_options o = options_isa(NULL);
@@ -266,7 +273,7 @@ static void init_with_a_chunk(void)
         base = aligned_bytes(bytes + 256, &raw);
         memset(base, 0xA5, bytes + 256);
         state = rwkv_state_init(model, base + 77, bytes);
-        random_tokens(1, plain.V, tokens, 150);
+        random_tokens(1, s->V, tokens, 150);
         CHECK(rwkv_eval_sequence(tokens, 150, state) != NULL);
         for (i = 0; i < 77; i++) CHECK(base[i] == 0xA5);
         for (i = 77 + bytes; i < bytes + 256; i++) CHECK(base[i] == 0xA5);
@@ -274,6 +281,12 @@ static void init_with_a_chunk(void)
         rwkv_free(model);
     }
     model_image_free(&m);
+}
+
+static void init_with_a_chunk(void)
+{
+    check_chunks(&plain);
+    check_chunks(&of_codes);
 }
 
 /* ---- saving ------------------------------------------------------------- */
@@ -306,14 +319,14 @@ static void save_asks_and_refuses(void)
 }
 
 /* At random points of a text, on every isa, at odd addresses.                */
-static void saved_states_go_on(void)
+static void check_saved(const shape *s)
 {
     scene c;
     uint64_t seed = 17;
     int round, i, n_isa = 0;
     uint8_t *data, *memory;
     rwkv_model *model[16];
-    scene_open(&c, &plain);
+    scene_open(&c, s);
     while (n_isa < 16 && rwkv_isa_available(n_isa)) {
         rwkv_options o = options_isa(rwkv_isa_available(n_isa));
         model[n_isa++] = load_image(&c.m, &o);
@@ -328,11 +341,11 @@ static void saved_states_go_on(void)
         other = rwkv_state_new(model[round % n_isa]);
         read_tokens(other, seed, round % 3); /* loading replaces whatever was there */
         CHECK_INT(rwkv_state_load(other, data, c.info.save_bytes), RWKV_OK);
-        same_states(other, state, &plain);
+        same_states(other, state, s);
         for (i = 0; i < 5; i++) {
             read_tokens(other, seed + 1, 3);
             read_tokens(state, seed + 1, 3);
-            same_states(other, state, &plain);
+            same_states(other, state, s);
         }
         rwkv_state_free(state);
         rwkv_state_free(other);
@@ -340,6 +353,12 @@ static void saved_states_go_on(void)
     for (i = 0; i < n_isa; i++) rwkv_free(model[i]);
     free(memory);
     scene_close(&c);
+}
+
+static void saved_states_go_on(void)
+{
+    check_saved(&plain);
+    check_saved(&of_codes);
 }
 
 /* Little-endian floats in the order of rwkv_part, then the hidden vector.    */
@@ -422,20 +441,23 @@ static void corrupt_states_are_refused(void)
 /* Of another file: other weights, another type, another shape.               */
 static void foreign_states_are_refused(void)
 {
-    shape others[4];
+    enum { OTHERS = 6 };
+    shape others[OTHERS];
     scene c;
     rwkv_state *state, *was;
     int i;
-    for (i = 0; i < 4; i++) others[i] = plain;
+    for (i = 0; i < OTHERS; i++) others[i] = plain;
     others[0].seed = 2;
     others[1].type = RWKV_TYPE_F16;
     others[2].L = 4;
     others[3].V = 36; /* a state of the same size */
+    others[4].type = RWKV_TYPE_Q8;
+    others[5].type = RWKV_TYPE_Q4;
     scene_open(&c, &plain);
     state = rwkv_state_new(c.model);
     read_tokens(state, 19, 5);
     was = rwkv_state_clone(state);
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < OTHERS; i++) {
         scene other;
         rwkv_state *foreign;
         uint8_t *data;

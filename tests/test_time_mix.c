@@ -31,6 +31,9 @@ static void ordinary(void)
     check_shape(33, 56, RWKV_TYPE_F32, PLAIN, within(2e-5));
     check_shape(48, 5, RWKV_TYPE_F16, PLAIN, within(2e-5));
     check_shape(17, 1, RWKV_TYPE_BF16, PLAIN, within(2e-5));
+    check_shape(40, 65, RWKV_TYPE_Q8, PLAIN, within(2e-5));
+    check_shape(64, 32, RWKV_TYPE_Q4, PLAIN, within(2e-5));
+    check_shape(33, 1, RWKV_TYPE_Q4, PLAIN, within(2e-5));
 }
 
 /* Keys up to 120: float rounds them to 2^-18, and so the weights exp(k) by as much,
@@ -52,6 +55,8 @@ static void any_decay(void)
     allowed.p = 2e-4;
     check_shape(24, 24, RWKV_TYPE_F32, DECAYS, allowed);
     check_shape(31, 50, RWKV_TYPE_BF16, DECAYS, allowed);
+    check_shape(33, 50, RWKV_TYPE_Q8, DECAYS, allowed);
+    check_shape(50, 24, RWKV_TYPE_Q4, DECAYS, allowed);
 }
 
 static void shift_at_its_ends(void)

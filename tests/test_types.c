@@ -1,4 +1,5 @@
-/* test_types.c: every 16-bit pattern reads as the right number, on every isa. */
+/* test_types.c: every 16-bit pattern reads as the right number, on every isa, and so does
+ * every scale of codes. */
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
@@ -145,6 +146,79 @@ static void f16_in_the_embedding(void) { check_embedding(RWKV_TYPE_F16); }
 static void bf16_in_the_embedding(void) { check_embedding(RWKV_TYPE_BF16); }
 static void f32_in_the_embedding(void) { check_embedding(RWKV_TYPE_F32); }
 
+/* Every byte of a scale with every exponent: a row each, of codes for 1. The input is 1,
+ * which is rounded to 127 times 1/127.                                        */
+static void scales_in_a_matrix(void)
+{
+    shape s = {PATTERNS, 1, 1, 1, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 1};
+    model_image m = model_image_new(&s);
+    tensor t = tensor_find(&s, HEAD, 0);
+    const char *isa;
+    int i, r;
+    image_fill(&m, LN_OUT_WEIGHT, 0, 0);
+    image_fill(&m, LN_OUT_BIAS, 0, 1);
+    for (r = 0; r < PATTERNS; r++) {
+        m.data[t.offset + (uint64_t)r / 16] = (uint8_t)(r >> 8);
+        m.data[tensor_scale_at(&t, r, 0)] = (uint8_t)r;
+        code_set(8, m.data + tensor_at(&s, &t, r, 0), r % 16, 0, 1);
+    }
+    image_fix(&m);
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(&m, &o);
+        rwkv_state *state = rwkv_state_new(model);
+        const float *logits = rwkv_eval(0, state);
+        for (r = 0; logits && r < PATTERNS; r++) {
+            volatile float of_x = 1.0f / 127.0f, of_both;
+            float is = logits[r], should;
+            of_both = scale_value((uint32_t)r & 255, (uint32_t)r >> 8) * of_x;
+            should = 127.0f * of_both + 0.0f; /* -0 is added to 0                    */
+            CHECK_MSG(is == should || (is != is && should != should),
+                      "%s scale %02x of exponent %d: %.9g, expected %.9g", isa, (unsigned)r & 255,
+                      r >> 8, (double)is, (double)should);
+        }
+        rwkv_state_free(state);
+        rwkv_free(model);
+    }
+    model_image_free(&m);
+}
+
+/* The documented meaning of those bits: 1 bit of sign, 3 of e, 4 of m.         */
+static void own_scales(void)
+{
+    int r;
+    for (r = 0; r < PATTERNS; r++) {
+        int scale = r & 255, sum = (scale >> 4 & 7) + (r >> 8);
+        double should = ldexp(1 + (scale & 15) / 16.0, sum - 127) * (scale & 128 ? -1 : 1);
+        if (sum >= 1 && sum <= 254) /* the others are subnormal, infinite or beyond */
+            CHECK((double)scale_value((uint32_t)scale, (uint32_t)r >> 8) == should);
+    }
+}
+
+/* Rows of the embedding that are codes: every f16 as the scale of its second block. */
+static void scales_in_the_embedding(void)
+{
+    enum { D = 50, BLOCKS = 2 };
+    uint8_t row[BLOCKS * (CODE_BLOCK + 2)];
+    float y[D];
+    uint64_t seed = 1;
+    int r, i, from;
+    for (r = 0; r < PATTERNS; r++) {
+        random_fill(row, sizeof row, &seed);
+        put16(row + BLOCKS * CODE_BLOCK, 0x3C00);
+        put16(row + BLOCKS * CODE_BLOCK + 2, (uint32_t)r);
+        from = r % D;
+        rwkv__widen_codes(y, row, (size_t)from, (size_t)(D - from), D);
+        for (i = from; i < D; i++) {
+            double scale = i < CODE_BLOCK ? 1 : f16_to_double((uint32_t)r);
+            double is = (double)y[i - from], should = scale * code_value(8, row[i]);
+            if (!CHECK_MSG(is == should || (is != is && should != should),
+                           "scale %04x: column %d is %.9g, expected %.9g", (unsigned)r, i, is,
+                           should)) return;
+        }
+    }
+}
+
 /* The tests' own rounding, on values whose halves are known.                 */
 static void own_rounding(void)
 {
@@ -179,5 +253,8 @@ int main(int argc, char **argv)
     RUN(f16_in_the_embedding);
     RUN(bf16_in_the_embedding);
     RUN(f32_in_the_embedding);
+    RUN(own_scales);
+    RUN(scales_in_a_matrix);
+    RUN(scales_in_the_embedding);
     return test_end();
 }
