@@ -116,7 +116,7 @@ check: lint asan openmp cross
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # the tests that run the model
-CORE = test_kernels test_types test_forward test_state test_fixtures test_reference test_parallel \
+CORE = test_kernels test_codes test_types test_forward test_state test_fixtures test_reference test_parallel \
 	test_time_mix test_channel_mix test_layers test_score test_sampler test_tokenizer test_utf8 \
 	test_file
 optional = command -v $(1) > /dev/null || { echo 'skipped: $@ ($(1) is not installed)'; exit 0; }

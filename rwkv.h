@@ -180,7 +180,8 @@
  *         code[panels][blocks]           at a multiple of 64
  *
  *   blocks is columns / 32, rounded up; what lies past the last column counts for
- *   nothing. The bits of a scale as a float, E being the panel's exponent:
+ *   nothing. Rows that are missing in the last panel have codes for 0. The bits of a
+ *   scale as a float, E being the panel's exponent:
  *
  *          31     30 ... 26    25 ... 19    18 ... 0
  *       | bit 7 |    0       |  bits 6..0 |    0     |   + E * 2^23
@@ -6733,6 +6734,7 @@ RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_pat
     rwkv_options    own;
     rwkv_error      unasked;
     rwkv_result     result;
+    memset(&unasked, 0, sizeof unasked);
     error = error ? error : &unasked;
     rwkv__clear(error);
     if (!in_path || !out_path)
