@@ -195,7 +195,6 @@
  *              byte i of group 2q, in the high half that of group 2q + 1
  *     5 bits   the same with the low 4 bits of the codes; then [64] bytes, bit g
  *              of byte i being the fifth bit of byte i of group g
- *
  *     6 bits   the same with another [64] bytes, for the sixth bits
  *
  *   The value of a code of 4, 5 or 6 bits is number `code` of 16, 32 or 64 that
@@ -592,7 +591,7 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
 
 #if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
 /* Turn a 32 or 16-bit model file into one of type RWKV_TYPE_Q8 or _Q4. For Q8
- * this takes seconds; for Q4 the model first writes 16384 tokens, and its weights
+ * this takes seconds; for Q4 the model first writes 65536 tokens, and its weights
  * are rounded so that its products on them change least. The same input gives
  * the same output file on every machine. It is written to `out_path` with ".part"
  * after it and renamed when it is whole, so what was there before stays until

@@ -15,7 +15,7 @@ static const char usage[] =
     "far its products are off (root of mean square, to that of the products; q8: if its\n"
     "inputs were random): the mean over the layers, and the worst. OUT is replaced when\n"
     "the new file, OUT.part, is complete; Ctrl-C may leave OUT.part behind.\n\n"
-    "  --type q8|q4     q8: nearly exact; q4: smaller, 4 and 5 bits, at most 5 in all (q8)\n"
+    "  --type q8|q4     q8: nearly exact; q4: smaller, 4 to 6 bits, at most 5 in all (q8)\n"
     "  --threads N      threads to use, if built with OpenMP\n";
 
 /* The eight matrices of a layer and the head. */

@@ -102,10 +102,10 @@ static double dot_512(long steps, float *sink)
 
 AVX2 static double dot_256(long steps, float *sink)
 {
-    __m256i a[12], b = _mm256_set1_epi8(3), c[12], one = _mm256_set1_epi16(1);
+    __m256i a[12], b = _mm256_set1_epi8(3), one = _mm256_set1_epi16(1);
     long j;
     int i;
-    for (i = 0; i < 12; i++) a[i] = c[i] = _mm256_set1_epi32(i);
+    for (i = 0; i < 12; i++) a[i] = _mm256_set1_epi32(i);
     for (j = 0; j < steps; j++)
         RWKV__UNROLL_ALL
         for (i = 0; i < 12; i++) {
@@ -113,7 +113,7 @@ AVX2 static double dot_256(long steps, float *sink)
             a[i] = _mm256_add_epi32(a[i], _mm256_madd_epi16(_mm256_maddubs_epi16(b, b), one));
         }
     for (i = 1; i < 12; i++) a[0] = _mm256_add_epi32(a[0], a[i]);
-    *sink = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(_mm256_add_epi32(a[0], c[1])));
+    *sink = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(a[0]));
     return 2.0 * 12 * 32 * (double)steps;
 }
 
