@@ -84,7 +84,8 @@
  *   - train, or use a GPU
  *   - print, exit, abort, or keep anything in global variables
  *   - read the weights while loading: damage to them goes unnoticed, and NaN in
- *     is NaN out (the file holds a CRC-32 of everything, for those who check)
+ *     is NaN out (the file holds a CRC-32 of everything, for those who check);
+ *     but NaN and infinity in ffn.value may count for nothing when times 0
  *   - use vector instructions with MSVC or with gcc for Windows (clang does);
  *     scalar code without a fused multiply-add is some 40 times slower
  *
@@ -93,7 +94,7 @@
  *   A mapped model costs no memory of its own, and pages of it come and go as
  *   the system likes. rwkv_info tells the size of a state: the numbers that are
  *   the text so far, the logits, and the scratch of one evaluation, which grows
- *   with options.chunk (and, for 16-bit types, by 32 KB for each thread) and is
+ *   with options.chunk (and by 32 KB for each thread, if it is more than 1) and is
  *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
  *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
  *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, anything else
@@ -119,7 +120,8 @@
  *     or not, unless its product is exact anyway (2^n in exp; floats multiplied
  *     as doubles). Without the instruction it is computed in software.
  *   - A dot product is FMA over ascending columns, in blocks of 256 columns
- *     that start from 0; the blocks' sums are added in ascending order.
+ *     that start from 0; the blocks' sums are added to 0 in ascending order.
+ *     Columns times 0 may be left out, because they change nothing.
  *   - Sums over a vector (layer norm, softmax) run in 16 lanes, lane i taking
  *     elements i, i + 16, ...; then halves are added: 8, 4, 2, 1.
  *   - exp is the one in >>types, the logarithm of a probability the one in
@@ -131,13 +133,13 @@
  *   It does not hold for the bits of a NaN, or if the program sets another
  *   rounding mode or flushes subnormal numbers to zero.
  *
- * FILE FORMAT, version 1
+ * FILE FORMAT, version 2
  *
  *   Little-endian. The file is laid out as the kernels read it, so loading is:
  *   map, check, point. Everything begins at a multiple of 64; gaps are zero.
  *
  *     0  u8[8]  'R' 'W' 'K' 'V' 13 10 26 10    44  u32  n_head: 0
- *     8  u32    format version: 1              48  u64  bytes of the whole file
+ *     8  u32    format version: 2              48  u64  bytes of the whole file
  *    12  u32    RWKV version: 4                56  u64  bytes of the vocabulary
  *    16  u32    type: rwkv_type                64  f32  eps of the layer norms
  *    20  u32    tokenizer: 0 none, 1 bytes,    76       zero
@@ -149,7 +151,7 @@
  *    40  u32    n_layer    L, up to 4096
  *    68  u8[8]  types Q8 and Q4: bits of the codes, 8, 6, 5 or 4 (Q8: 8), of
  *               att.receptance, key, value, output, ffn.receptance, key, value
- *               and head; else zero
+ *               (8 or 4) and head; else zero
  *
  *   From byte 128 on, the tensors in the order of the table in >>file, which is
  *   the order in which an evaluation reads them; layer after layer. Where each
@@ -169,6 +171,11 @@
  *
  *         panel 0, column 0     column 1              panel 1, column 0
  *       | r0 r1 r2 ... r15 | r0 r1 r2 ... r15 | ... | r16 r17 ... r31 | ...
+ *
+ *     by columns (ffn.value alone, most of whose inputs are 0, so that the columns
+ *                they are multiplied with need not be read): the columns one after
+ *                another, each with its rows, to whole panels as above. Element
+ *                (r, k) is number k*R + r, R being the rows rounded up to 16.
  *
  *   In a Q8 or Q4 file a matrix is codes of 8 to 4 bits, each for an integer,
  *   times a scale for each block of 32 columns of a row:
@@ -196,6 +203,12 @@
  *     5 bits   the same with the low 4 bits of the codes; then [64] bytes, bit g
  *              of byte i being the fifth bit of byte i of group g
  *     6 bits   the same with another [64] bytes, for the sixth bits
+ *
+ *   By columns there are scale[blocks][R], and no groups:
+ *
+ *     8 bits   [columns][R] bytes, the values themselves
+ *     4 bits   [columns][R / 32, rounded up][16] bytes: in the low half of byte i the
+ *              code of row i of 32, in the high half that of row i + 16
  *
  *   The value of a code of 4, 5 or 6 bits is number `code` of 16, 32 or 64 that
  *   suit weights as they are distributed; they stand in >>types. In such a file the
@@ -1030,6 +1043,20 @@ static uint32_t rwkv__look4(rwkv__table table, uint32_t i)
            (uint32_t)(unsigned char)table[i >> 24 & 15] << 24;
 }
 
+/* `size` bytes of a, of b, of a, of b, from the first on, or as many again.      */
+static uint32_t rwkv__zip4(uint32_t a, uint32_t b, int first, int size)
+{
+    unsigned char from[8], to[4];
+    uint32_t      four;
+    int           i;
+    memcpy(from, &a, sizeof a);
+    memcpy(from + 4, &b, sizeof b);
+    for (i = 0; i < 4; i++)
+        to[i] = from[i / size % 2 * 4 + first + i / size / 2 * size + i % size];
+    memcpy(&four, to, sizeof four);
+    return four;
+}
+
 /* sum + w0 x0 + w1 x1 + w2 x2 + w3 x3, of signed bytes.                       */
 static uint32_t rwkv__dot4(uint32_t sum, uint32_t w, uint32_t x)
 {
@@ -1131,16 +1158,104 @@ static void rwkv__put32(unsigned char *p, uint32_t value)
  * Element (t, i) of the result goes to rows[t] if there are `rows`, else to
  * y + t * y_row; to its column i / 256 * y_block + i % 256.                   */
 typedef struct rwkv__matmul {
-    const unsigned char *w;  /* (n_out, n_in) in panels of 16 rows               */
+    const unsigned char *w;  /* (n_out, n_in) in panels of 16 rows, or by columns */
     const unsigned char *scale, *exponent; /* if w are codes: of each block, panel */
     rwkv__storage        storage;
+    int                  by_columns;
     size_t               n_in, n_out;
     float               *x;  /* (T, n_in); where w are codes it becomes records  */
     int                  packed; /* and has become them already                  */
+    float               *sums;   /* (n_out), if by columns: of a block             */
     float               *y;
     float *const        *rows;
     size_t               y_row, y_block;
 } rwkv__matmul;
+
+/* So many rows and fewer take a matrix by columns each for itself, and only those
+ * columns that are not multiplied by 0.                                      */
+#define RWKV__FEW_ROWS 4
+#define RWKV__USED     8 /* columns at a time                                        */
+
+/* Which of up to 256 inputs of a matrix by columns are not 0. Of packed ones also
+ * their values, those of block b from begin[b] to begin[b + 1], filled up to a multiple
+ * of 4 with zeros for some column; one block more is empty.                  */
+typedef struct rwkv__used {
+    unsigned char k[RWKV__BLOCK + 1]; /* the last one is asked for, but never used     */
+    unsigned char q[RWKV__BLOCK];
+    uint16_t      begin[RWKV__BLOCK / RWKV__CODE_BLOCK + 2];
+    size_t        n;
+} rwkv__used;
+
+static void rwkv__find_used(rwkv__used *used, const float *x, size_t n)
+{
+    size_t k;
+    for (used->n = k = 0; k < n; k++) {
+        used->k[used->n] = (unsigned char)k;
+        used->n += rwkv__bits(x[k]) != 0;
+    }
+    used->k[used->n] = 0;
+}
+
+/* A packed input: i8 q[32], f32 scale, i32 sum of q.                         */
+#define RWKV__RECORD 40
+
+static void rwkv__find_used_codes(rwkv__used *used, const unsigned char *x, size_t n)
+{
+    size_t b, k;
+    used->n = 0;
+    for (b = 0; b < RWKV__BLOCK / RWKV__CODE_BLOCK + 2; b++, x += RWKV__RECORD) {
+        used->begin[b] = (uint16_t)used->n;
+        for (k = b * RWKV__CODE_BLOCK; k < rwkv__min(n, (b + 1) * RWKV__CODE_BLOCK); k++) {
+            used->k[used->n] = (unsigned char)k;
+            used->q[used->n] = x[k % RWKV__CODE_BLOCK];
+            used->n += x[k % RWKV__CODE_BLOCK] != 0;
+        }
+        for (; used->n % 4; used->n++) {
+            used->k[used->n] = used->k[used->n - 1];
+            used->q[used->n] = 0;
+        }
+    }
+}
+
+/* Bytes of a column of codes of so many panels.                              */
+static uint64_t rwkv__code_column(uint64_t panels, rwkv__storage storage)
+{
+    return storage == RWKV__CODES_8 ? panels * 16 : (panels + 1) / 2 * 16;
+}
+
+/* Bytes from one column to the next.                                         */
+static size_t rwkv__column_bytes(const rwkv__matmul *m)
+{
+    const size_t panels = (m->n_out + 15) / 16;
+    return m->storage == RWKV__F32    ? panels * 64
+           : m->storage <= RWKV__BF16 ? panels * 32
+                                      : (size_t)rwkv__code_column(panels, m->storage);
+}
+
+/* A group of a panel of a matrix by columns as a matrix in panels has it: its n <= 4
+ * columns begin at w. The codes are bytes, or the half of them that `shift` and
+ * `mask` take. Eight bytes at a time, as numbers: first pairs of columns are
+ * interleaved, then pairs of pairs.                                          */
+static void rwkv__turn_group(unsigned char *group, const unsigned char *w, size_t stride, size_t n,
+                             int shift, unsigned char mask)
+{
+    const uint64_t odd = 0x00ff00ff00ff00ffu, low = 0x0000ffff0000ffffu;
+    const uint64_t all = 0x0101010101010101u * mask;
+    uint64_t       c[4] = {0, 0, 0, 0}, ab, cd, x;
+    size_t         i, j;
+    int            k;
+    for (i = 0; i < 16; i += 8, group += 32) {
+        for (j = 0; j < n; j++)
+            c[j] = rwkv__get64(w + j * stride + i) >> shift & all;
+        for (k = 0; k < 4; k++) { /* rows k and k + 4                               */
+            ab = (c[0] >> k % 2 * 8 & odd) | (c[1] >> k % 2 * 8 & odd) << 8;
+            cd = (c[2] >> k % 2 * 8 & odd) | (c[3] >> k % 2 * 8 & odd) << 8;
+            x = (ab >> k / 2 * 16 & low) | (cd >> k / 2 * 16 & low) << 16;
+            rwkv__put32(group + 4 * k, (uint32_t)x);
+            rwkv__put32(group + 4 * k + 16, (uint32_t)(x >> 32));
+        }
+    }
+}
 
 /* The most panels a kernel makes 32-bit at a time: one block of each.         */
 #define RWKV__WIDE_SIZE (2 * RWKV__BLOCK * 16)
@@ -1272,6 +1387,10 @@ typedef struct rwkv__kernels {
  *   I_LOAD I_SET I_QUAD  from memory; one number in all lanes; the 4 bytes at p
  *                        in all lanes
  *   LOW HIGH             the halves of each byte
+ *   ZIP_8(a, b) ZIP_16   bytes of a and b in turn, of their first halves; pairs of
+ *   END_8 END_16         bytes; the same of their second halves. Halves of each 16
+ *                        bytes, if there are more: then UNZIP(f) puts four V, of what
+ *                        was zipped twice, into order
  *   TABLE, LOOK(t, i)    16 bytes; the i-th of them, byte by byte
  *   PICK(bits, g, a, b)  b where bit g of the byte is set, else a
  *   DOT(sum, w, x)       sum + w0 x0 + w1 x1 + w2 x2 + w3 x3, lane by lane, where
@@ -1313,6 +1432,11 @@ typedef struct rwkv__kernels {
 #define RWKV__I_QUAD(p)           rwkv__load4(p)
 #define RWKV__LOW(a)              ((a) & 0x0f0f0f0fu)
 #define RWKV__HIGH(a)             ((a) >> 4 & 0x0f0f0f0fu)
+#define RWKV__ZIP_8(a, b)         rwkv__zip4(a, b, 0, 1)
+#define RWKV__END_8(a, b)         rwkv__zip4(a, b, 2, 1)
+#define RWKV__ZIP_16(a, b)        rwkv__zip4(a, b, 0, 2)
+#define RWKV__END_16(a, b)        rwkv__zip4(a, b, 2, 2)
+#define RWKV__UNZIP(f)            ((void)(f))
 #define RWKV__TABLE               rwkv__table
 #define RWKV__TABLE_LOAD(p)       (p)
 #define RWKV__LOOK(t, i)          rwkv__look4(t, i)
@@ -1361,6 +1485,11 @@ typedef struct rwkv__kernels {
 #define RWKV__I_QUAD(p)           _mm_set1_epi32((int)rwkv__load4(p))
 #define RWKV__LOW(a)              _mm_and_si128(a, _mm_set1_epi8(15))
 #define RWKV__HIGH(a)             RWKV__LOW(_mm_srli_epi16(a, 4))
+#define RWKV__ZIP_8(a, b)         _mm_unpacklo_epi8(a, b)
+#define RWKV__END_8(a, b)         _mm_unpackhi_epi8(a, b)
+#define RWKV__ZIP_16(a, b)        _mm_unpacklo_epi16(a, b)
+#define RWKV__END_16(a, b)        _mm_unpackhi_epi16(a, b)
+#define RWKV__UNZIP(f)            ((void)(f))
 #define RWKV__TABLE               __m128i
 #define RWKV__TABLE_LOAD(p)       _mm_add_epi8(_mm_set1_epi8(64), RWKV__I_LOAD(p))
 #define RWKV__LOOK(t, i)          _mm_shuffle_epi8(t, i)
@@ -1415,11 +1544,11 @@ RWKV__INLINE RWKV__TARGET __m128i rwkv__pick_ssse3(__m128i bits, __m128i bit, __
 
 RWKV__INLINE RWKV__TARGET __m128 rwkv__scales_ssse3(const unsigned char *p, uint32_t e)
 {
-    const __m128i zero = _mm_setzero_si128(), four = _mm_cvtsi32_si128((int)rwkv__load4(p));
-    const __m128i s = _mm_unpacklo_epi16(_mm_unpacklo_epi8(four, zero), zero);
-    const __m128i sign = _mm_slli_epi32(_mm_srli_epi32(s, 7), 31);
-    const __m128i rest = _mm_srli_epi32(_mm_slli_epi32(s, 25), 6);
-    return _mm_castsi128_ps(_mm_add_epi32(_mm_or_si128(sign, rest), _mm_set1_epi32((int)e)));
+    const __m128i four = _mm_cvtsi32_si128((int)rwkv__load4(p));
+    const __m128i pairs = _mm_unpacklo_epi8(four, four);
+    const __m128i s = _mm_srai_epi32(_mm_unpacklo_epi16(pairs, pairs), 24);
+    const __m128i bits = _mm_and_si128(_mm_slli_epi32(s, 19), _mm_set1_epi32(RWKV__SCALE_MASK));
+    return _mm_castsi128_ps(_mm_add_epi32(bits, _mm_set1_epi32((int)e)));
 }
 
 RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
@@ -1463,6 +1592,11 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
                                       (const float *)(const void *)(p)))
 #define RWKV__LOW(a)              _mm256_and_si256(a, _mm256_set1_epi8(15))
 #define RWKV__HIGH(a)             RWKV__LOW(_mm256_srli_epi16(a, 4))
+#define RWKV__ZIP_8(a, b)         _mm256_unpacklo_epi8(a, b)
+#define RWKV__END_8(a, b)         _mm256_unpackhi_epi8(a, b)
+#define RWKV__ZIP_16(a, b)        _mm256_unpacklo_epi16(a, b)
+#define RWKV__END_16(a, b)        _mm256_unpackhi_epi16(a, b)
+#define RWKV__UNZIP(f)            rwkv__unzip_avx2(f)
 #define RWKV__TABLE               __m256i
 #define RWKV__TABLE_LOAD(p)       _mm256_add_epi8(_mm256_set1_epi8(64), \
                                       _mm256_broadcastsi128_si256( \
@@ -1479,6 +1613,15 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
 #define RWKV__SCALES(p, e)        rwkv__scales_avx2(p, e)
 #define RWKV__STORE_LOW(p, t)     rwkv__store_low_avx2(p, t)
 #define RWKV__CODE_ROWS           4
+
+RWKV__INLINE RWKV__TARGET void rwkv__unzip_avx2(__m256 *f)
+{
+    const __m256 a = f[0], b = f[1], c = f[2], d = f[3];
+    f[0] = _mm256_permute2f128_ps(a, b, 0x20);
+    f[1] = _mm256_permute2f128_ps(c, d, 0x20);
+    f[2] = _mm256_permute2f128_ps(a, b, 0x31);
+    f[3] = _mm256_permute2f128_ps(c, d, 0x31);
+}
 
 RWKV__INLINE RWKV__TARGET __m256 rwkv__scales_avx2(const unsigned char *p, uint32_t e)
 {
@@ -1535,6 +1678,11 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx2(unsigned char *p, __m256 t)
 #define RWKV__I_QUAD(p)           rwkv__quad_avx512(p)
 #define RWKV__LOW(a)              _mm512_and_si512(a, _mm512_set1_epi8(15))
 #define RWKV__HIGH(a)             RWKV__LOW(_mm512_maskz_srli_epi32(0xffff, a, 4))
+#define RWKV__ZIP_8(a, b)         _mm512_unpacklo_epi8(a, b)
+#define RWKV__END_8(a, b)         _mm512_unpackhi_epi8(a, b)
+#define RWKV__ZIP_16(a, b)        _mm512_unpacklo_epi16(a, b)
+#define RWKV__END_16(a, b)        _mm512_unpackhi_epi16(a, b)
+#define RWKV__UNZIP(f)            rwkv__unzip_avx512(f)
 #define RWKV__TABLE               __m512i
 #define RWKV__TABLE_LOAD(p)       _mm512_add_epi8(_mm512_set1_epi8(64), \
                                       _mm512_maskz_broadcast_i32x4(0xffff, \
@@ -1558,6 +1706,18 @@ RWKV__INLINE RWKV__TARGET __m512i rwkv__quad_avx512(const unsigned char *p)
     int quad;
     memcpy(&quad, p, sizeof quad);
     return _mm512_set1_epi32(quad);
+}
+
+RWKV__INLINE RWKV__TARGET void rwkv__unzip_avx512(__m512 *f)
+{
+    const __m512 a = _mm512_maskz_shuffle_f32x4(0xffff, f[0], f[1], 0x88);
+    const __m512 b = _mm512_maskz_shuffle_f32x4(0xffff, f[2], f[3], 0x88);
+    const __m512 c = _mm512_maskz_shuffle_f32x4(0xffff, f[0], f[1], 0xdd);
+    const __m512 d = _mm512_maskz_shuffle_f32x4(0xffff, f[2], f[3], 0xdd);
+    f[0] = _mm512_maskz_shuffle_f32x4(0xffff, a, b, 0x88);
+    f[1] = _mm512_maskz_shuffle_f32x4(0xffff, c, d, 0x88);
+    f[2] = _mm512_maskz_shuffle_f32x4(0xffff, a, b, 0xdd);
+    f[3] = _mm512_maskz_shuffle_f32x4(0xffff, c, d, 0xdd);
 }
 
 RWKV__INLINE RWKV__TARGET __m512 rwkv__scales_avx512(const unsigned char *p, uint32_t e)
@@ -1618,6 +1778,13 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx512(unsigned char *p, __m512 t
 #define RWKV__I_QUAD(p)           rwkv__quad_neon(p)
 #define RWKV__LOW(a)              vandq_s8(a, vdupq_n_s8(15))
 #define RWKV__HIGH(a)             vreinterpretq_s8_u8(vshrq_n_u8(vreinterpretq_u8_s8(a), 4))
+#define RWKV__ZIP_8(a, b)         vzip1q_s8(a, b)
+#define RWKV__END_8(a, b)         vzip2q_s8(a, b)
+#define RWKV__ZIP_16(a, b)        vreinterpretq_s8_s16(vzip1q_s16( \
+                                      vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b)))
+#define RWKV__END_16(a, b)        vreinterpretq_s8_s16(vzip2q_s16( \
+                                      vreinterpretq_s16_s8(a), vreinterpretq_s16_s8(b)))
+#define RWKV__UNZIP(f)            ((void)(f))
 #define RWKV__TABLE               int8x16_t
 #define RWKV__TABLE_LOAD(p)       vld1q_s8(p)
 #define RWKV__LOOK(t, i)          vqtbl1q_s8(t, vreinterpretq_u8_s8(i))
@@ -1649,12 +1816,9 @@ RWKV__INLINE int8x16_t rwkv__dot_neon(int8x16_t sum, int8x16_t w, int8x16_t x)
 
 RWKV__INLINE float32x4_t rwkv__scales_neon(const unsigned char *p, uint32_t e)
 {
-    uint32_t   four;
-    uint32x4_t s;
-    memcpy(&four, p, sizeof four);
-    s = vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four))));
-    s = vorrq_u32(vshlq_n_u32(vshrq_n_u32(s, 7), 31), vshrq_n_u32(vshlq_n_u32(s, 25), 6));
-    return vreinterpretq_f32_u32(vaddq_u32(s, vdupq_n_u32(e)));
+    const int32x4_t s = vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(rwkv__load4(p)))));
+    const int32x4_t bits = vandq_s32(vshlq_n_s32(s, 19), vdupq_n_s32(RWKV__SCALE_MASK));
+    return vreinterpretq_f32_s32(vaddq_s32(bits, vdupq_n_s32((int32_t)e)));
 }
 
 RWKV__INLINE void rwkv__store_low_neon(unsigned char *p, float32x4_t t)
@@ -1697,6 +1861,13 @@ RWKV__INLINE void rwkv__store_low_neon(unsigned char *p, float32x4_t t)
 #define RWKV__I_QUAD(p)           wasm_v128_load32_splat(p)
 #define RWKV__LOW(a)              wasm_v128_and(a, wasm_i8x16_splat(15))
 #define RWKV__HIGH(a)             wasm_u8x16_shr(a, 4)
+#define RWKV__ZIP_8(a, b)         wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, \
+                                                     4, 20, 5, 21, 6, 22, 7, 23)
+#define RWKV__END_8(a, b)         wasm_i8x16_shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, \
+                                                     12, 28, 13, 29, 14, 30, 15, 31)
+#define RWKV__ZIP_16(a, b)        wasm_i16x8_shuffle(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define RWKV__END_16(a, b)        wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define RWKV__UNZIP(f)            ((void)(f))
 #define RWKV__TABLE               v128_t
 #define RWKV__TABLE_LOAD(p)       wasm_v128_load(p)
 #define RWKV__LOOK(t, i)          wasm_i8x16_swizzle(t, i)
@@ -1777,14 +1948,15 @@ RWKV__INLINE RWKV__TARGET RWKV__V RWKV__NAME(weights)(const unsigned char *w, si
     return RWKV__LOAD_BF16((const uint16_t *)(const void *)w + i);
 }
 
-/* y = the first block's sum, or y + a later one's.                           */
+/* y = 0 + the first block's sum, or y + a later one's. So it is never -0, which
+ * a product with 0 turns into 0.                                             */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(take)(float *y, RWKV__V sum, size_t block)
 {
-    RWKV__STORE(y, block ? RWKV__ADD(RWKV__LOAD(y), sum) : sum);
+    RWKV__STORE(y, RWKV__ADD(block ? RWKV__LOAD(y) : RWKV__SET(0.0f), sum));
 }
 
-/* Panels from `row` on, P of them, of N rows of tokens: y = sum for the first
- * block of columns, y = y + sum for the later ones.                           */
+/* Panels from `row` on, P of them, of N rows of tokens: the sums of a block of
+ * columns are added to y.                                                    */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(put)(const rwkv__matmul *m, const RWKV__V *sum,
                                               size_t row, size_t block, size_t t, int P, int N)
 {
@@ -1814,9 +1986,9 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(put)(const rwkv__matmul *m, const RWKV
 }
 
 /* One block of columns, for P panels and N rows of x, held in registers:
- * sum = fma(w[k], x[k], sum) for k ascending from sum = 0; then y = sum for
- * the first block, y = y + sum for the later ones. This is the definition of
- * a dot product. `panel` is a panel's bytes; `t` the first row.              */
+ * sum = fma(w[k], x[k], sum) for k ascending from sum = 0; then y = y + sum, from
+ * y = 0 for the first block. This is the definition of a dot product. `panel` is
+ * a panel's bytes; `t` the first row.                                        */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const unsigned char *w,
                                                size_t panel, size_t row, size_t block, size_t t,
                                                size_t T, const rwkv__ahead *ahead, float *wide,
@@ -1894,22 +2066,97 @@ static RWKV__TARGET void RWKV__NAME(tiles_one)(const rwkv__matmul *m, const unsi
     RWKV__NAME(tiles)(m, w, panel, row, block, t, T, ahead, 1);
 }
 
+/* Used columns [i, i + n) of a block of a matrix by columns, for P panels and one row
+ * of x: sum = fma(w[k], x[k], sum), from 0 for the first of the block. Meanwhile the
+ * next ones are asked for.                                                   */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, const float *x,
+                                                    const rwkv__used *used, size_t i, size_t n,
+                                                    size_t row, const unsigned char *w, int P,
+                                                    int type)
+{
+    const size_t element = type == RWKV_TYPE_F32 ? 4 : 2, column = rwkv__column_bytes(m);
+    RWKV__V      sum[32];
+    size_t       j, line;
+    int          v;
+    w += row * element;
+    RWKV__UNROLL
+    for (v = 0; v < P * RWKV__PANEL; v++)
+        sum[v] = i ? RWKV__LOAD(m->sums + row + v * RWKV__W) : RWKV__SET(0.0f);
+    for (j = i; j < i + n; j++) {
+        const unsigned char *wk = w + used->k[j] * column;
+        const RWKV__V        xk = RWKV__SET(x[used->k[j]]);
+        const uintptr_t      next = (uintptr_t)w + used->k[rwkv__min(j + n, used->n)] * column;
+        for (line = 0; line < 16 * element * (size_t)P; line += 64)
+            RWKV__PREFETCH_NEAR(next + line);
+        RWKV__UNROLL
+        for (v = 0; v < P * RWKV__PANEL; v++)
+            sum[v] = RWKV__FMA(RWKV__NAME(weights)(wk, (size_t)v * RWKV__W, type), xk, sum[v]);
+    }
+    RWKV__UNROLL
+    for (v = 0; v < P * RWKV__PANEL; v++)
+        RWKV__STORE(m->sums + row + v * RWKV__W, sum[v]);
+}
+
+/* y = y + the sums of a block, for panels [first, end) and one row.           */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(put_sums)(const rwkv__matmul *m, size_t first, size_t end,
+                                                   size_t block, size_t t)
+{
+    size_t  panel;
+    RWKV__V sum[RWKV__PANEL];
+    int     v;
+    for (panel = first; panel < end; panel++) {
+        for (v = 0; v < RWKV__PANEL; v++)
+            sum[v] = RWKV__LOAD(m->sums + panel * 16 + v * RWKV__W);
+        RWKV__NAME(put)(m, sum, panel * 16, block, t, 1, 1);
+    }
+}
+
+/* Panels [first, end) of a matrix by columns, for a few rows, each for itself. The
+ * columns are read from end to end, a few side by side.                       */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, size_t first,
+                                                      size_t end, size_t T, int type)
+{
+    const size_t column = rwkv__column_bytes(m);
+    rwkv__used   used;
+    size_t       t, k, i, panel;
+    for (t = 0; t < T; t++)
+        for (k = 0; k < m->n_in; k += RWKV__BLOCK) {
+            const unsigned char *w = m->w + k * column;
+            const float         *x = m->x + rwkv__at(T, t, k);
+            rwkv__find_used(&used, x, rwkv__min(RWKV__BLOCK, m->n_in - k));
+            for (i = 0; i == 0 || i < used.n; i += RWKV__USED) {
+                const size_t n = rwkv__min(RWKV__USED, used.n - i);
+                for (panel = first; panel + RWKV__TALL <= end; panel += RWKV__TALL)
+                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, RWKV__TALL, type);
+                for (; panel < end; panel++)
+                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, 1, type);
+            }
+            RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
+        }
+}
+
 /* Panels [first, end) of W. One row takes the weights as they come. For more,
  * a block of a few panels is made 32-bit once, by the first tile on the way,
  * and while it is in the nearest cache all rows use it. Either way a panel is
- * read from end to end.                                                      */
+ * read from end to end. What lies by columns is put into panels there.       */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t first, size_t end,
                                                  size_t T, float *wide, int type)
 {
     const size_t element = type == RWKV_TYPE_F32 ? 4 : 2;
-    const size_t panel = m->n_in * 16 * element, block_bytes = RWKV__BLOCK * 16 * element;
+    const size_t column = m->by_columns ? rwkv__column_bytes(m) : 16 * element;
+    const size_t panel = (m->by_columns ? 1 : m->n_in) * 16 * element;
+    const size_t block_bytes = RWKV__BLOCK * column;
     const size_t blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
     const size_t full = rwkv__min(end, m->n_out / 16); /* the last one may be partial       */
     const size_t most = T == 1 ? RWKV__TALL : RWKV__WIDE;
+    if (m->by_columns && T <= RWKV__FEW_ROWS) {
+        RWKV__NAME(matmul_used)(m, first, end, T, type);
+        return;
+    }
     while (first < end) {
         const size_t         n = first + most <= full ? most : 1, row = first * 16;
         const unsigned char *w = m->w + first * panel;
-        size_t               block, p, i;
+        size_t               block, p, k, v;
         for (block = 0; block < blocks; block++, w += block_bytes) {
             const size_t columns = rwkv__min(RWKV__BLOCK, m->n_in - block * RWKV__BLOCK);
             const size_t wide_panel = columns * 16 * sizeof *wide;
@@ -1922,22 +2169,30 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, RWKV__TALL, 1, type);
             } else if (T == 1) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 1, 1, type);
-            } else if (type == RWKV_TYPE_F32) {
+            } else if (type == RWKV_TYPE_F32 && !m->by_columns) {
                 if (n == RWKV__WIDE)
                     RWKV__NAME(tiles_wide)(m, w, panel, row, block, 0, T, ahead);
                 else
                     RWKV__NAME(tiles_one)(m, w, panel, row, block, 0, T, ahead);
-            } else if (n == RWKV__WIDE && T >= RWKV__ROWS) {
+            } else if (n == RWKV__WIDE && T >= RWKV__ROWS && !m->by_columns) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE,
                                  RWKV__ROWS, type);
                 ahead.w += ahead.step * RWKV__BLOCK;
                 RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
                                        RWKV__ROWS, T, ahead);
             } else {
-                for (p = 0; p < n; p++)
-                    for (i = 0; i < columns * 16; i += RWKV__W)
-                        RWKV__STORE(wide + p * columns * 16 + i,
-                                    RWKV__NAME(weights)(w + p * panel, i, type));
+                for (k = 0; k < columns; k++) {
+                    if (m->by_columns) {
+                        RWKV__PREFETCH_FAR(ahead.w + k * column);
+                        ahead.step = 0;
+                    }
+                    for (p = 0; p < n; p++)
+                        RWKV__UNROLL
+                        for (v = 0; v < RWKV__PANEL; v++)
+                            RWKV__STORE(wide + (p * columns + k) * 16 + v * RWKV__W,
+                                        RWKV__NAME(weights)(w + p * panel + k * column,
+                                                            v * RWKV__W, type));
+                }
                 if (n == RWKV__WIDE)
                     RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
                                            0, T, ahead);
@@ -2214,7 +2469,6 @@ static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float tempera
  *     y = fma(float(sum of value * q), weight's scale * x's scale, y)
  *
  * from y = 0 for every 256 columns, whose sums are added as for floats.      */
-#define RWKV__RECORD 40
 #define RWKV__MADE   (512 + 16 * 4) /* bytes of a block whose codes are looked up */
 /* where bit 5 or 6 of the codes is, if there is one                           */
 #define RWKV__MORE(storage, bit) \
@@ -2419,6 +2673,42 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(make)(const RWKV__NAME(chunk) *c
         }
 }
 
+/* The same of a matrix by columns: columns from `first` on, of those that exist. */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(make_by_columns)(const rwkv__matmul *m,
+                                                                const RWKV__NAME(chunk) *c,
+                                                                size_t panel, size_t first,
+                                                                unsigned char *made, int storage)
+{
+    const size_t         stride = rwkv__column_bytes(m), rows = (m->n_out + 15) / 16 * 16;
+    const size_t         blocks = (m->n_in - first + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const unsigned char *w = m->w + first * stride, *scale = m->scale + panel * 16;
+    const int            shift = storage == RWKV__CODES_8 ? 0 : (int)(panel % 2 * 4);
+    const unsigned char  mask = storage == RWKV__CODES_8 ? 255 : 15;
+    size_t               b, k, n;
+    int                  v;
+    w += (storage == RWKV__CODES_8 ? panel : panel / 2) * 16;
+    scale += first / RWKV__CODE_BLOCK * rows;
+    for (b = 0; b < rwkv__min(blocks, RWKV__BLOCK / RWKV__CODE_BLOCK); b++, made += RWKV__MADE) {
+        for (k = 0; k < RWKV__CODE_BLOCK; k += 4) {
+            const size_t column = b * RWKV__CODE_BLOCK + k;
+            unsigned char *group = made + k * 16;
+            n = first + column < m->n_in ? rwkv__min(4, m->n_in - first - column) : 0;
+            for (v = 0; v < 4; v++)
+                RWKV__PREFETCH_FAR((uintptr_t)w + (RWKV__BLOCK + column + (size_t)v) * stride);
+            rwkv__turn_group(group, w + column * stride, stride, n, shift, mask);
+            for (v = 0; v < RWKV__PANEL; v++) {
+                RWKV__I values = RWKV__I_LOAD(group + v * 4 * RWKV__W);
+                values = storage == RWKV__CODES_8 ? RWKV__FLIP(values)
+                                                  : RWKV__LOOK(c->table[0], values);
+                memcpy(group + v * 4 * RWKV__W, &values, sizeof values);
+            }
+        }
+        for (v = 0; v < RWKV__PANEL; v++)
+            RWKV__STORE((float *)(void *)(made + 512) + v * RWKV__W,
+                        RWKV__SCALES(scale + b * rows + v * RWKV__W, c->exponent));
+    }
+}
+
 /* The same columns for N rows, when they are made.                           */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(made_tile)(const rwkv__matmul *m,
                                                           const RWKV__NAME(chunk) *c, size_t panel,
@@ -2472,6 +2762,134 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(made_tile)(const rwkv__matmul *m
     RWKV__NAME(put)(m, y, panel * 16, block, t, 1, N);
 }
 
+/* Block b of 256 columns of a matrix by columns, for one row. `w` are the codes of the
+ * 256 columns, `scale` the block's scales, x its inputs. Of each column 4 W bytes from
+ * byte `at` on are taken: four columns make four vectors of groups. Meanwhile the next
+ * block's columns are asked for.                                             */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used)(const rwkv__matmul *m,
+                                                          const rwkv__used *used, size_t b,
+                                                          size_t at, const unsigned char *w,
+                                                          const unsigned char *scale,
+                                                          const unsigned char *x, int storage)
+{
+    const int         eight = storage == RWKV__CODES_8, halves = eight ? 1 : 2;
+    const size_t      stride = rwkv__column_bytes(m);
+    const RWKV__TABLE table = RWKV__TABLE_LOAD(rwkv__values_4);
+    RWKV__I           sum[2][4]; /* of the codes in the low and the high halves        */
+    float             of_x;
+    size_t            i;
+    int               h, v, j;
+    memcpy(&of_x, x + RWKV__CODE_BLOCK, sizeof of_x);
+    w += at;
+    for (i = used->begin[b + 1]; i < used->begin[b + 2]; i++)
+        RWKV__PREFETCH_NEAR((uintptr_t)w + used->k[i] * stride);
+    for (v = 0; v < 4; v++)
+        sum[0][v] = sum[1][v] = RWKV__NAME(begin)(x, eight ? RWKV__ZERO_8 : RWKV__ZERO);
+    for (i = used->begin[b]; i < used->begin[b + 1]; i += 4) {
+        const RWKV__I xi = RWKV__I_QUAD(used->q + i);
+        RWKV__I       c[4], pairs[4];
+        RWKV__UNROLL
+        for (j = 0; j < 4; j++)
+            c[j] = RWKV__I_LOAD(w + used->k[i + (size_t)j] * stride);
+        pairs[0] = RWKV__ZIP_8(c[0], c[1]);
+        pairs[1] = RWKV__ZIP_8(c[2], c[3]);
+        pairs[2] = RWKV__END_8(c[0], c[1]);
+        pairs[3] = RWKV__END_8(c[2], c[3]);
+        RWKV__UNROLL
+        for (v = 0; v < 4; v++) {
+            const RWKV__I a = pairs[v / 2 * 2], d = pairs[v / 2 * 2 + 1];
+            const RWKV__I group = v % 2 ? RWKV__END_16(a, d) : RWKV__ZIP_16(a, d);
+            if (eight) {
+                sum[0][v] = RWKV__DOT_8(sum[0][v], RWKV__FLIP(group), xi);
+            } else {
+                sum[0][v] = RWKV__DOT(sum[0][v], RWKV__LOOK(table, RWKV__LOW(group)), xi);
+                sum[1][v] = RWKV__DOT(sum[1][v], RWKV__LOOK(table, RWKV__HIGH(group)), xi);
+            }
+        }
+    }
+    RWKV__UNROLL
+    for (h = 0; h < halves; h++) {
+        RWKV__V f[4];
+        RWKV__UNROLL
+        for (v = 0; v < 4; v++)
+            f[v] = RWKV__TO_FLOAT(sum[h][v]);
+        RWKV__UNZIP(f);
+        RWKV__UNROLL
+        for (v = 0; v < 4; v++) {
+            const size_t   byte = at + (size_t)v * RWKV__W;
+            const size_t   row = eight ? byte : byte / 16 * 32 + (size_t)h * 16 + byte % 16;
+            const uint32_t e = (uint32_t)m->exponent[row / 16] << 23;
+            const RWKV__V  s = RWKV__MUL(RWKV__SCALES(scale + row, e), RWKV__SET(of_x));
+            const RWKV__V  y = b ? RWKV__LOAD(m->sums + row) : RWKV__SET(0.0f);
+            RWKV__STORE(m->sums + row, RWKV__FMA(f[v], s, y));
+        }
+    }
+}
+
+/* The same of a panel alone.                                                 */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used_panel)(const rwkv__matmul *m,
+                                                                const rwkv__used *used, size_t b,
+                                                                size_t panel,
+                                                                const unsigned char *w,
+                                                                const unsigned char *scale,
+                                                                const unsigned char *x,
+                                                                int storage)
+{
+    const uint32_t e = (uint32_t)m->exponent[panel] << 23;
+    float         *sums = m->sums + panel * 16, sum[16] = {0}, of_x;
+    size_t         i, r;
+    memcpy(&of_x, x + RWKV__CODE_BLOCK, sizeof of_x);
+    w += (storage == RWKV__CODES_8 ? panel : panel / 2) * 16;
+    for (i = used->begin[b]; i < used->begin[b + 1]; i++) {
+        const unsigned char *wk = w + used->k[i] * rwkv__column_bytes(m);
+        const int            q = (signed char)used->q[i];
+        for (r = 0; r < 16; r++) /* integers that a float holds exactly                */
+            sum[r] += (float)(q * (storage == RWKV__CODES_8
+                                       ? (signed char)wk[r]
+                                       : rwkv__values_4[wk[r] >> panel % 2 * 4 & 15]));
+    }
+    for (r = 0; r < 16; r += RWKV__W)
+        RWKV__STORE(sums + r,
+                    RWKV__FMA(RWKV__LOAD(sum + r),
+                              RWKV__MUL(RWKV__SCALES(scale + panel * 16 + r, e),
+                                        RWKV__SET(of_x)),
+                              b ? RWKV__LOAD(sums + r) : RWKV__SET(0.0f)));
+}
+
+/* Panels [first, end) of a matrix by columns, for a few rows, each for itself.  */
+RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__matmul *m,
+                                                                 size_t first, size_t end,
+                                                                 size_t T, int storage)
+{
+    const size_t column = rwkv__column_bytes(m), rows = (m->n_out + 15) / 16 * 16;
+    const size_t panels = storage == RWKV__CODES_8 ? 1 : 2;          /* in 16 bytes  */
+    const size_t some = panels * (RWKV__W > 4 ? RWKV__W / 4 : 1);    /* at a time    */
+    rwkv__used   used;
+    size_t       t, k, b, panel, at;
+    for (t = 0; t < T; t++)
+        for (k = 0; k < m->n_in; k += RWKV__BLOCK) {
+            const float *const   packed = m->x + rwkv__at(T, t, k);
+            const unsigned char *x = (const unsigned char *)(const void *)packed;
+            const size_t         n = rwkv__min(RWKV__BLOCK, m->n_in - k);
+            rwkv__find_used_codes(&used, x, n);
+            for (b = 0; b * RWKV__CODE_BLOCK < n; b++, x += RWKV__RECORD) {
+                const unsigned char *w = m->w + k * column;
+                const unsigned char *scale = m->scale + (k / RWKV__CODE_BLOCK + b) * rows;
+                for (panel = first; panel < end;)
+                    if (panel % panels == 0 && panel + some <= end) {
+                        for (at = panel / panels * 16; at < (panel + some) / panels * 16;
+                             at += 4 * RWKV__W)
+                            RWKV__NAME(code_used)(m, &used, b, at, w, scale, x, storage);
+                        panel += some;
+                    } else {
+                        RWKV__NAME(code_used_panel)(m, &used, b, panel, w, scale, x, storage);
+                        panel++;
+                    }
+            }
+            RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
+        }
+}
+
 /* Panels [first, end) of W. One row takes the codes as they come; for more, a
  * block of a panel is looked up once, and all rows use it.                   */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul *m, size_t first,
@@ -2479,8 +2897,14 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
                                                             int storage)
 {
     const size_t         blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
+    const int            by_columns =
+        m->by_columns && (storage == RWKV__CODES_4 || storage == RWKV__CODES_8);
     unsigned char *const made = (unsigned char *)(void *)wide;
     size_t               panel, block, t;
+    if (by_columns && T <= RWKV__FEW_ROWS) {
+        RWKV__NAME(code_matmul_used)(m, first, end, T, storage);
+        return;
+    }
     for (panel = first; panel < end; panel++)
         for (block = 0; block < blocks; block++) {
             RWKV__NAME(chunk) c;
@@ -2489,7 +2913,10 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
                 continue;
             }
             c = RWKV__NAME(chunk_of)(m, panel, block, storage);
-            RWKV__NAME(make)(&c, made, storage);
+            if (by_columns)
+                RWKV__NAME(make_by_columns)(m, &c, panel, block * RWKV__BLOCK, made, storage);
+            else
+                RWKV__NAME(make)(&c, made, storage);
             for (t = 0; t + RWKV__CODE_ROWS <= T; t += RWKV__CODE_ROWS)
                 RWKV__NAME(made_tile)(m, &c, panel, block, t, T, made, RWKV__CODE_ROWS, storage);
             for (; t < T && RWKV__CODE_ROWS > 1; t++)
@@ -2577,6 +3004,11 @@ static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
 #undef RWKV__I_QUAD
 #undef RWKV__LOW
 #undef RWKV__HIGH
+#undef RWKV__ZIP_8
+#undef RWKV__END_8
+#undef RWKV__ZIP_16
+#undef RWKV__END_16
+#undef RWKV__UNZIP
 #undef RWKV__TABLE
 #undef RWKV__TABLE_LOAD
 #undef RWKV__LOOK
@@ -2591,7 +3023,6 @@ static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
 #undef RWKV__SCALES
 #undef RWKV__STORE_LOW
 #undef RWKV__CODE_ROWS
-#undef RWKV__RECORD
 #undef RWKV__MADE
 #undef RWKV__MORE
 #undef RWKV__NAME
@@ -2848,7 +3279,7 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
  * read before it is known to be there. The format stands at the top.
  * ========================================================================== */
 #define RWKV__HEADER_BYTES   128
-#define RWKV__FORMAT_VERSION 1
+#define RWKV__FORMAT_VERSION 2
 #define RWKV__MAX_VOCAB      (1u << 24)
 #define RWKV__MAX_WIDTH      (1u << 20)
 #define RWKV__MAX_LAYERS     4096u
@@ -2869,7 +3300,8 @@ enum {
 #define RWKV__LAYER_BEGIN RWKV__LN1_W /* these stand once in every layer        */
 #define RWKV__LAYER_END   RWKV__LN_OUT_W
 
-/* kind: v vector, e embedding rows, m matrix in panels; dimensions: V, D, A, F */
+/* kind: v vector, e embedding rows, m matrix in panels, c matrix by columns;
+ * dimensions: V, D, A, F                                                     */
 typedef struct rwkv__tensor {
     char name[23], kind, rows, columns;
 } rwkv__tensor;
@@ -2895,7 +3327,7 @@ static const rwkv__tensor rwkv__tensors[RWKV__TENSORS] = {
     {"ffn.time_mix_k",        'v', '1', 'D'},
     {"ffn.receptance.weight", 'm', 'D', 'D'},
     {"ffn.key.weight",        'm', 'F', 'D'},
-    {"ffn.value.weight",      'm', 'D', 'F'},
+    {"ffn.value.weight",      'c', 'D', 'F'},
     {"ln_out.weight",         'v', '1', 'D'},
     {"ln_out.bias",           'v', '1', 'D'},
     {"head.weight",           'm', 'V', 'D'},
@@ -2980,7 +3412,9 @@ static rwkv__places rwkv__places_of(const rwkv__file *f, int id)
     } else {
         p.scale = panels;
         p.data = rwkv__round64(p.scale + panels * blocks * 16);
-        p.bytes = p.data + panels * blocks * RWKV__CODE_BYTES((uint64_t)storage);
+        p.bytes = p.data + (tensor->kind == 'c'
+                                ? columns * rwkv__code_column(panels, storage)
+                                : panels * blocks * RWKV__CODE_BYTES((uint64_t)storage));
     }
     p.bytes = rwkv__round64(p.bytes);
     return p;
@@ -3057,6 +3491,7 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
         const unsigned bits = f->bits[i];
         const int      good = f->type <= RWKV_TYPE_BF16 ? bits == 0
                               : f->type == RWKV_TYPE_Q8 ? bits == 8
+                              : i == 6                  ? bits == 8 || bits == 4
                                                         : bits == 8 || (bits >= 4 && bits <= 6);
         if (!good)
             return rwkv__fail(error, RWKV_ERR_FORMAT, 68 + (uint64_t)i,
@@ -3246,7 +3681,7 @@ struct rwkv_state {
     int     slot;        /* used by rwkv_eval_batch to find a state given twice    */
     float  *numbers, *hidden, *logits;
     float  *scratch;
-    float  *wide;        /* 16-bit weights made 32-bit, for each thread: >>kernels */
+    float  *wide;        /* weights put together, for each thread: >>kernels       */
     rwkv__team team;
     float **rows;        /* (chunk) where each row's logits go                     */
 };
@@ -3331,12 +3766,10 @@ static uint64_t rwkv__scratch(const rwkv_model *m)
     return n;
 }
 
-/* Only several rows of 16-bit weights need it.                               */
+/* A few rows do without it.                                                  */
 static uint64_t rwkv__wide_size(const rwkv_model *m)
 {
-    return m->chunk == 1 || m->file.type == RWKV_TYPE_F32
-               ? 0
-               : (uint64_t)m->n_threads * RWKV__WIDE_SIZE;
+    return m->chunk == 1 ? 0 : (uint64_t)m->n_threads * RWKV__WIDE_SIZE;
 }
 
 /* The struct, and the queues of the threads.                                 */
@@ -4040,10 +4473,12 @@ static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, flo
     product.scale = product.exponent + (size_t)places.scale;
     product.w = product.exponent + (size_t)places.data;
     product.storage = rwkv__storage_of(&pass->m->file, id);
+    product.by_columns = tensor->kind == 'c';
     product.n_in = (size_t)rwkv__dimension(&pass->m->file, tensor->columns);
     product.n_out = rwkv__round16((size_t)rwkv__dimension(&pass->m->file, tensor->rows));
     product.x = x;
     product.packed = 0;
+    product.sums = pass->xr; /* in the channel mix no longer needed                 */
     product.y = y;
     product.rows = NULL;
     product.y_row = RWKV__BLOCK;
@@ -4130,12 +4565,16 @@ static void rwkv__pack_rows(const void *context, size_t begin, size_t end, int p
     const size_t          T = all->pass->T;
     size_t                t, c;
     int                   i;
-    for (i = 0; i < all->n; i++)
-        for (t = begin; t < end; t++)
-            for (c = 0; c < all->product[i].n_in; c += RWKV__BLOCK)
-                all->pass->m->kernels.pack(
-                    all->product[i].x + rwkv__at(T, t, c),
-                    rwkv__min(RWKV__BLOCK, rwkv__round16(all->product[i].n_in) - c));
+    for (i = 0; i < all->n; i++) {
+        const size_t n_in = all->product[i].n_in, n = rwkv__round16(n_in);
+        float *const x = all->product[i].x;
+        for (t = begin; t < end; t++) {
+            for (c = n_in; c < n; c++) /* not 0 if a file has codes for rows there are not */
+                x[rwkv__at(T, t, n - 16) + c % 16] = 0;
+            for (c = 0; c < n; c += RWKV__BLOCK)
+                all->pass->m->kernels.pack(x + rwkv__at(T, t, c), rwkv__min(RWKV__BLOCK, n - c));
+        }
+    }
     (void)part;
 }
 
@@ -6134,6 +6573,8 @@ typedef struct rwkv__coder {
     unsigned char         *exponent, *scale, *code;
     float                 *h;    /* NULL: Q8                                       */
     size_t                 rows, columns, blocks;
+    int                    by_columns;
+    size_t                 scale_panel, scale_block; /* from one to the next, in scale[] */
 } rwkv__coder;
 
 /* One span of one panel of it. Weights, errors and products are (n, 16), as in a
@@ -6141,7 +6582,8 @@ typedef struct rwkv__coder {
 typedef struct rwkv__part_of {
     size_t         panel, first, n, columns; /* n columns, with those that fill a block */
     size_t         rows;
-    unsigned char  exponent, *scale;         /* scale[block][16]                        */
+    unsigned char  exponent, *scale;
+    size_t         scale_block;              /* from one block's scales to the next     */
     const float   *h;
     float         *w, *e, *y, *g;
     signed char   *value;
@@ -6149,7 +6591,7 @@ typedef struct rwkv__part_of {
 
 static float rwkv__block_scale(const rwkv__part_of *s, size_t row, size_t column)
 {
-    return rwkv__scale(s->scale[column / RWKV__CODE_BLOCK * 16 + row], s->exponent);
+    return rwkv__scale(s->scale[column / RWKV__CODE_BLOCK * s->scale_block + row], s->exponent);
 }
 
 /* e = w - q                                                                  */
@@ -6203,7 +6645,7 @@ static void rwkv__move(const rwkv__coder *coder, const rwkv__part_of *s, float *
 static void rwkv__fit_scale(const rwkv__coder *coder, const rwkv__part_of *s, size_t row, size_t k0)
 {
     const signed char *v = s->value + row * RWKV__SPAN + k0;
-    unsigned char     *byte = s->scale + k0 / RWKV__CODE_BLOCK * 16 + row;
+    unsigned char     *byte = s->scale + k0 / RWKV__CODE_BLOCK * s->scale_block + row;
     float             *g = s->g + row * RWKV__SPAN, hv[RWKV__CODE_BLOCK] = {0}, d;
     const float        scale = rwkv__scale(*byte, s->exponent);
     double             num = 0, den = 0, best;
@@ -6276,7 +6718,7 @@ static void rwkv__round_span(const rwkv__coder *coder, const rwkv__part_of *s)
         for (i = 0; i < 16; i++) {
             for (k = 0; k < RWKV__CODE_BLOCK; k++)
                 w[k] = s->w[(k0 + k) * 16 + i];
-            s->scale[k0 / RWKV__CODE_BLOCK * 16 + i] =
+            s->scale[k0 / RWKV__CODE_BLOCK * s->scale_block + i] =
                 rwkv__best_scale(&coder->grid, w, weight, s->exponent);
             inverse = 2.0f / rwkv__block_scale(s, i, k0);
             for (k = 0; k < RWKV__CODE_BLOCK; k++)
@@ -6307,6 +6749,23 @@ static void rwkv__put_codes(const rwkv__grid *grid, const signed char *value, un
         }
 }
 
+/* The same of the columns of a span of a matrix by columns.                   */
+static void rwkv__put_columns(const rwkv__coder *coder, const rwkv__part_of *s)
+{
+    const rwkv__storage storage = (rwkv__storage)coder->grid.bits;
+    const uint64_t      stride = rwkv__code_column((coder->rows + 15) / 16, storage);
+    unsigned char      *column = coder->code + s->first * (size_t)stride;
+    size_t              i, k;
+    for (k = 0; k < s->columns; k++, column += (size_t)stride)
+        for (i = 0; i < 16; i++) {
+            const unsigned c = coder->grid.code[s->value[i * RWKV__SPAN + k] + 128];
+            if (storage == RWKV__CODES_8)
+                column[s->panel * 16 + i] = (unsigned char)c;
+            else
+                column[s->panel / 2 * 16 + i] |= (unsigned char)(c << s->panel % 2 * 4);
+        }
+}
+
 /* Adds to sums: (w - q)^2, w^2, and the same of the products, damped.         */
 static void rwkv__code_span(const rwkv__coder *coder, const rwkv__part_of *s, double *sums)
 {
@@ -6331,7 +6790,9 @@ static void rwkv__code_span(const rwkv__coder *coder, const rwkv__part_of *s, do
     sums[1] += rwkv__sum_products(s, s->w, s->w);
     if (s->h)
         sums[2] += rwkv__sum_products(s, s->e, s->y);
-    for (k = 0; k < s->n; k += RWKV__CODE_BLOCK)
+    if (coder->by_columns)
+        rwkv__put_columns(coder, s);
+    for (k = 0; k < s->n && !coder->by_columns; k += RWKV__CODE_BLOCK)
         rwkv__put_codes(&coder->grid, s->value + k,
                         coder->code + (first + k / RWKV__CODE_BLOCK) *
                                           RWKV__CODE_BYTES((size_t)coder->grid.bits));
@@ -6342,8 +6803,17 @@ static void rwkv__load_span(const rwkv__coder *coder, const rwkv__part_of *s)
 {
     const rwkv_model *m = coder->q->m;
     const size_t      element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
-    m->kernels.widen[m->file.type](
-        s->w, coder->from + (s->panel * coder->columns + s->first) * 16 * element, s->columns * 16);
+    const size_t      panels = (coder->rows + 15) / 16;
+    size_t            k;
+    if (coder->by_columns)
+        for (k = 0; k < s->columns; k++)
+            m->kernels.widen[m->file.type](
+                s->w + 16 * k,
+                coder->from + ((s->first + k) * panels + s->panel) * 16 * element, 16);
+    else
+        m->kernels.widen[m->file.type](
+            s->w, coder->from + (s->panel * coder->columns + s->first) * 16 * element,
+            s->columns * 16);
     memset(s->w + s->columns * 16, 0, (s->n - s->columns) * 16 * sizeof *s->w);
 }
 
@@ -6373,8 +6843,9 @@ static void rwkv__code_panels(const void *context, size_t begin, size_t end, int
                 for (i = 0; i < s.n * 16 && pass == 0; i++)
                     largest = fabsf(s.w[i]) > largest ? fabsf(s.w[i]) : largest;
                 s.exponent = rwkv__panel_exponent(&coder->grid, largest);
-                s.scale = coder->scale +
-                          (s.panel * coder->blocks + s.first / RWKV__CODE_BLOCK) * 16;
+                s.scale = coder->scale + s.panel * coder->scale_panel +
+                          s.first / RWKV__CODE_BLOCK * coder->scale_block;
+                s.scale_block = coder->scale_block;
                 s.h = coder->h ? coder->h + s.first * RWKV__SPAN : NULL;
                 if (pass == 1)
                     rwkv__code_span(coder, &s, sums);
@@ -6509,12 +6980,15 @@ static rwkv_result rwkv__put_matrix(rwkv__quantizer *q, int id, int layer)
     coder.code = q->bytes + places.data;
     coder.h = q->h[index];
     panels = (coder.rows + 15) / 16;
+    coder.by_columns = tensor->kind == 'c';
+    coder.scale_panel = coder.by_columns ? 16 : coder.blocks * 16;
+    coder.scale_block = coder.by_columns ? panels * 16 : 16;
     rwkv__grid_init(&coder.grid, q->file.bits[index]);
-    memset(q->bytes, 0, (size_t)places.data);
+    memset(q->bytes, 0, (size_t)places.bytes);
     if (coder.h && (damping = rwkv__damp(coder.h, coder.columns)) == 0)
         return rwkv__fail_tensor(q, id, layer, "an input that is infinite or NaN", 0,
                                  coder.columns - 1);
-    rwkv__split(&q->state->team, rwkv__code_panels, &coder, panels, 1,
+    rwkv__split(&q->state->team, rwkv__code_panels, &coder, panels, 2, /* see put_columns */
                 64.0 * 16.0 * (double)panels * (double)coder.columns);
     for (p = 0; p < panels; p++) {
         if (!(q->sums[4 * p + 1] <= DBL_MAX))
@@ -6544,7 +7018,7 @@ static rwkv_result rwkv__put_layer(rwkv__quantizer *q, int layer)
     for (; id < end && result == RWKV_OK; id++) {
         if (rwkv__tensors[id].kind == 'e')
             result = rwkv__put_embedding(q);
-        else if (rwkv__tensors[id].kind == 'm')
+        else if (rwkv__matrix_index(id) >= 0)
             result = rwkv__put_matrix(q, id, layer);
         else
             result = rwkv__put_words(q, rwkv__weights(q->m, id, layer < L && layer > 0 ? layer : 0),
@@ -6623,7 +7097,7 @@ static void rwkv__choose_bits(rwkv__file *f)
     for (i = 0; f->type == RWKV_TYPE_Q4 && i < 9; i++) {
         double bits = 0, weights = 0;
         for (id = 0; id < RWKV__TENSORS; id++)
-            if (rwkv__tensors[id].kind == 'm') {
+            if (rwkv__matrix_index(id) >= 0) {
                 const double n = id == RWKV__HEAD ? 1 : (double)f->n_layer;
                 bits += 8.0 * (double)rwkv__places_of(f, id).bytes / (1 / n);
                 weights += (double)rwkv__dimension(f, rwkv__tensors[id].rows) *
@@ -6644,7 +7118,7 @@ static rwkv_result rwkv__need_text(rwkv__quantizer *q)
     uint64_t       h = 0, widest = 0, columns, square;
     int            id;
     for (id = 0; id < RWKV__TENSORS; id++)
-        if (rwkv__tensors[id].kind == 'm') {
+        if (rwkv__matrix_index(id) >= 0) {
             columns = rwkv__dimension(&q->file, rwkv__tensors[id].columns);
             h += rwkv__h_size(columns);
             widest = widest > columns ? widest : columns;
@@ -6663,7 +7137,7 @@ static rwkv_result rwkv__need_text(rwkv__quantizer *q)
     q->columns = q->sum + square;
     q->panels = q->columns + widest * RWKV__BLOCK;
     for (id = 0; id < RWKV__TENSORS; id++)
-        if (rwkv__tensors[id].kind == 'm' && id != RWKV__HEAD) {
+        if (rwkv__matrix_index(id) >= 0 && id != RWKV__HEAD) {
             const int i = rwkv__matrix_index(id);
             columns = rwkv__dimension(&q->file, rwkv__tensors[id].columns);
             q->h[i + 1] = q->h[i] + rwkv__h_size(columns);

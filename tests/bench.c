@@ -221,7 +221,7 @@ static double matrix_bytes(const rwkv_model *model)
     double bytes = 0;
     int id;
     for (id = 0; id < RWKV__TENSORS; id++)
-        if (rwkv__tensors[id].kind == 'm')
+        if (rwkv__matrix_index(id) >= 0)
             bytes += (double)rwkv__places_of(&model->file, id).bytes *
                      (id == RWKV__HEAD ? 1 : (double)model->file.n_layer);
     return bytes;

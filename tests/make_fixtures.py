@@ -161,6 +161,22 @@ class Codes(list):
         codes = b"".join(self.pack_block(first, b) for first in panels for b in range(blocks))
         return pad(bytes(self.exponents) + scales) + codes
 
+    def pack_columns(self):
+        """Scales block by block, codes column by column, each of all rows."""
+        rows = range(-(-len(self) // 16) * 16)
+        zero = VALUES[self.bits].index(0)
+        scales = bytes(self.scales[i][b] if i < len(self) else 0
+                       for b in range(len(self.scales[0])) for i in rows)
+        codes = b""
+        for k in range(len(self.codes[0])):
+            column = [self.codes[i][k] if i < len(self) else zero for i in rows]
+            if self.bits == 4:
+                column += [0] * (len(column) % 32)
+                column = [low | high << 4 for i in range(0, len(column), 32)
+                          for low, high in zip(column[i:i + 16], column[i + 16:i + 32])]
+            codes += bytes(column)
+        return pad(bytes(self.exponents) + scales) + codes
+
 
 # ---- weights ----------------------------------------------------------------
 
@@ -189,7 +205,7 @@ def tensors(V, D, A, F, L):
             ("ffn.time_mix_k", "vector", 1, D),
             ("ffn.receptance.weight", "matrix", D, D),
             ("ffn.key.weight", "matrix", F, D),
-            ("ffn.value.weight", "matrix", D, F),
+            ("ffn.value.weight", "columns", D, F),
         ]:
             yield "blocks.%d.%s" % (l, name), kind, rows, columns
     yield "ln_out.weight", "vector", 1, D
@@ -226,7 +242,7 @@ def make_weights(shape, kind, wide_keys, random):
         ]
         if kind in BITS and form != "vector":
             bits = 8
-            if form == "matrix":
+            if form != "rows":
                 bits = BITS[kind][MATRICES.index(".".join(name.split(".")[-3:-1]))]
             weights[name] = Codes(weights[name], bits, random, form == "rows")
     return weights
@@ -243,11 +259,17 @@ def pack_tensor(form, kind, rows):
     if form == "vector":
         return pad(b"".join(struct.pack("<f", x) for x in rows[0]))
     if isinstance(rows, Codes):
-        return pad(rows.pack_rows() if form == "rows" else rows.pack_matrix())
+        return pad(rows.pack_rows() if form == "rows" else
+                   rows.pack_matrix() if form == "matrix" else rows.pack_columns())
     if form == "rows":
         return pad(b"".join(pack_element(kind, x) for row in rows for x in row))
     panels = []
     zero = pack_element(kind, 0.0)
+    if form == "columns":
+        for k in range(len(rows[0])):
+            panels += [pack_element(kind, row[k]) for row in rows]
+            panels += [zero] * (-len(rows) % 16)
+        return pad(b"".join(panels))
     for first in range(0, len(rows), 16):
         panel = rows[first:first + 16]
         for k in range(len(rows[0])):
@@ -273,7 +295,7 @@ def pack_model(shape, kind, tokenizer, weights, vocabulary=b""):
         pack_tensor(form, kind, weights[name]) for name, form, _, _ in tensors(*shape)
     ) + vocabulary
     header = b"RWKV\r\n\x1a\n" + struct.pack(
-        "<10I2Qf8s44xI", 1, 4, kind, tokenizer, V, D, A, F, L, 0, 128 + len(body), len(vocabulary),
+        "<10I2Qf8s44xI", 2, 4, kind, tokenizer, V, D, A, F, L, 0, 128 + len(body), len(vocabulary),
         EPS, bytes(BITS.get(kind, [])), zlib.crc32(body))
     return header + struct.pack("<I", zlib.crc32(header)) + body
 

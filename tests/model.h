@@ -270,7 +270,8 @@ typedef enum tensor_role {
     LN_OUT_WEIGHT, LN_OUT_BIAS, HEAD, N_ROLES
 } tensor_role;
 
-typedef enum tensor_kind { ROWS, VECTOR, MATRIX } tensor_kind;
+/* MATRIX: in panels; COLUMNS: a matrix by columns. */
+typedef enum tensor_kind { ROWS, VECTOR, MATRIX, COLUMNS } tensor_kind;
 
 typedef struct tensor {
     tensor_role role;
@@ -325,6 +326,12 @@ static inline int tensor_count(const shape *s)
     return 3 + 18 * s->L + 3;
 }
 
+/* Bytes of a column of codes of a matrix by columns.                         */
+static inline uint64_t code_column(const tensor *t)
+{
+    return t->bits == 8 ? round_up((uint64_t)t->R, 16) : round_up((uint64_t)t->R, 32) / 2;
+}
+
 /* The bytes of a tensor, and where its parts are.                            */
 static inline void tensor_lay_out(tensor *t, rwkv_type type)
 {
@@ -340,7 +347,8 @@ static inline void tensor_lay_out(tensor *t, rwkv_type type)
     } else {
         t->scales = panels;
         t->codes = round_up(t->scales + panels * t->blocks * 16, 64);
-        t->bytes = t->codes + panels * t->blocks * 64 * (uint64_t)t->bits;
+        t->bytes = t->codes + (t->kind == COLUMNS ? K * code_column(t)
+                                                  : panels * t->blocks * 64 * (uint64_t)t->bits);
     }
     t->bytes = round_up(t->bytes, 64);
 }
@@ -356,7 +364,7 @@ static inline tensor tensor_form_bits(const shape *s, int index, const uint8_t *
         {VECTOR, '1', 'A'}, {VECTOR, '1', 'A'}, {MATRIX, 'D', 'A'},  /* att u w output      */
         {VECTOR, '1', 'D'}, {VECTOR, '1', 'D'},                      /* ln2                 */
         {VECTOR, '1', 'D'}, {VECTOR, '1', 'D'},                      /* ffn.time_mix r k    */
-        {MATRIX, 'D', 'D'}, {MATRIX, 'F', 'D'}, {MATRIX, 'D', 'F'},  /* ffn r k v           */
+        {MATRIX, 'D', 'D'}, {MATRIX, 'F', 'D'}, {COLUMNS, 'D', 'F'}, /* ffn r k v           */
         {VECTOR, '1', 'D'}, {VECTOR, '1', 'D'}, {MATRIX, 'V', 'D'},  /* ln_out, head        */
     };
     tensor t;
@@ -399,17 +407,23 @@ static inline tensor tensor_find(const shape *s, tensor_role role, int layer)
     return tensor_find_bits(s, role, layer, matrix_bits(s->type));
 }
 
-/* Where element (r, k) stands in the file; of codes in panels: where its block is. */
+/* Where element (r, k) stands in the file; of codes in panels: where its block is, of
+ * others of 4 bits: where the byte is.                                       */
 static inline uint64_t tensor_at(const shape *s, const tensor *t, int r, int k)
 {
     uint64_t row = (uint64_t)r, column = (uint64_t)k, K = (uint64_t)t->K;
+    uint64_t R16 = round_up((uint64_t)t->R, 16);
     if (t->kind == VECTOR) return t->offset + 4 * column;
     if (t->bits && t->kind == ROWS)
         return t->offset + row * t->blocks * (CODE_BLOCK + 2) + column;
+    if (t->bits && t->kind == COLUMNS)
+        return t->offset + t->codes + column * code_column(t) +
+               (t->bits == 8 ? row : row / 32 * 16 + row % 16);
     if (t->bits)
         return t->offset + t->codes +
                (row / 16 * t->blocks + column / CODE_BLOCK) * 64 * (uint64_t)t->bits;
     if (t->kind == ROWS) return t->offset + (row * K + column) * element_bytes(s->type);
+    if (t->kind == COLUMNS) return t->offset + (column * R16 + row) * element_bytes(s->type);
     return t->offset + (row / 16 * 16 * K + column * 16 + row % 16) * element_bytes(s->type);
 }
 
@@ -419,6 +433,8 @@ static inline uint64_t tensor_scale_at(const tensor *t, int r, int k)
     uint64_t row = (uint64_t)r, block = (uint64_t)k / CODE_BLOCK;
     if (t->kind == ROWS)
         return t->offset + row * t->blocks * (CODE_BLOCK + 2) + t->blocks * CODE_BLOCK + 2 * block;
+    if (t->kind == COLUMNS)
+        return t->offset + t->scales + block * round_up((uint64_t)t->R, 16) + row;
     return t->offset + t->scales + (row / 16 * t->blocks + block) * 16 + row % 16;
 }
 
@@ -429,16 +445,29 @@ static inline double tensor_scale(const uint8_t *file, const tensor *t, int r, i
     return (double)scale_value(*p, file[t->offset + (uint64_t)r / 16]);
 }
 
+/* The code at (r, k), which begins at p, as tensor_at says.                  */
+static inline int tensor_code(const tensor *t, const uint8_t *p, int r, int k)
+{
+    if (t->kind == MATRIX) return code_at(t->bits, p, r % 16, k % CODE_BLOCK);
+    return t->bits == 8 ? *p : *p >> r % 32 / 16 * 4 & 15;
+}
+
+static inline void tensor_code_set(const tensor *t, uint8_t *p, int r, int k, int code)
+{
+    int shift = r % 32 / 16 * 4;
+    if (t->kind == MATRIX) code_set(t->bits, p, r % 16, k % CODE_BLOCK, code);
+    else if (t->bits == 8) *p = (uint8_t)code;
+    else *p = (uint8_t)((*p & ~(15 << shift)) | code << shift);
+}
+
 /* Element (r, k) of a tensor of the file.                                    */
 static inline double tensor_value(const uint8_t *file, const shape *s, const tensor *t, int r,
                                   int k)
 {
     const uint8_t *p = file + tensor_at(s, t, r, k);
-    int code;
     if (t->kind == VECTOR) return (double)bits_float(get32(p));
     if (!t->bits) return element_at(s->type, p);
-    code = t->kind == ROWS ? *p : code_at(t->bits, p, r % 16, k % CODE_BLOCK);
-    return tensor_scale(file, t, r, k) * code_value(t->bits, code);
+    return tensor_scale(file, t, r, k) * code_value(t->bits, tensor_code(t, p, r, k));
 }
 
 /* ---- vocabulary --------------------------------------------------------- */
@@ -642,7 +671,9 @@ static inline void write_matrix(sink *o, const shape *s, const tensor *t, uint64
     double range = sqrt(3.0) * matrix_scale(t);
     uint8_t buffer[16 * 4 * 64];
     uint64_t bits = 0;
-    int lanes = t->kind == MATRIX ? 16 : 1, r, k;
+    int lanes = t->kind == ROWS ? 1 : 16, r, k;
+    uint64_t R16 = round_up((uint64_t)t->R, 16);
+    uint8_t *all = (uint8_t *)test_alloc(t->kind == COLUMNS ? (size_t)t->bytes : 1);
     for (k = 0; k < LEVELS; k++) {
         level[k] = element_from_float(s->type, (float)random_uniform(seed, -range, range));
     }
@@ -661,6 +692,10 @@ static inline void write_matrix(sink *o, const shape *s, const tensor *t, uint64
                 if (width == 2) put16(p + 2 * lane, x);
                 else put32(p + 4 * lane, x);
             }
+            if (t->kind == COLUMNS) {
+                memcpy(all + ((uint64_t)k * R16 + (uint64_t)r) * width, p, 16 * width);
+                continue;
+            }
             fill += (uint32_t)lanes * width;
             if (fill > sizeof buffer - 64) {
                 sink_put(o, buffer, fill);
@@ -668,6 +703,8 @@ static inline void write_matrix(sink *o, const shape *s, const tensor *t, uint64
             }
         }
     }
+    if (t->kind == COLUMNS) sink_put(o, all, (size_t)((uint64_t)t->K * R16 * width));
+    free(all);
     sink_put(o, buffer, fill);
     sink_pad(o);
 }
@@ -710,42 +747,48 @@ static inline uint8_t random_exponent(double scale, uint64_t *seed, int *byte)
 
 /* A matrix of random codes. The scales vary by 8 sixteenths either way and in their
  * sign, the exponents by what the scales make up for. Rows that do not exist have codes
- * for 0; in columns that do not exist is anything.                           */
+ * for 0; in columns that do not exist is anything. All are drawn as for panels.  */
 static inline void write_codes(sink *o, const shape *s, const tensor *t, uint64_t *seed)
 {
     size_t panels = (size_t)round_up((uint64_t)t->R, 16) / 16, blocks = (size_t)t->blocks, i, j;
-    size_t bytes = blocks * 64 * (size_t)t->bits;
-    uint8_t *exponent = (uint8_t *)test_alloc(panels), *scales = (uint8_t *)test_alloc(blocks * 16);
-    uint8_t *codes = (uint8_t *)test_alloc(bytes);
-    int *byte = (int *)test_alloc(panels * sizeof *byte), r, k;
+    size_t line = 64 * (size_t)t->bits;
+    uint8_t *all = (uint8_t *)test_alloc((size_t)t->bytes);
+    uint8_t *codes = (uint8_t *)test_alloc(blocks * line), *scales = codes;
     double scale = matrix_scale(t) / code_deviation(t->bits);
+    int *byte = (int *)test_alloc(panels * sizeof *byte), r, k;
+    tensor at = *t;
+    at.offset = 0;
+    memset(all, 0, (size_t)t->bytes);
     if (s->style == KEYS) {
         printf("no KEYS with codes\n0 passed, 1 failed\n");
         exit(1);
     }
-    for (i = 0; i < panels; i++) exponent[i] = random_exponent(scale, seed, &byte[i]);
-    sink_put(o, exponent, panels);
+    for (i = 0; i < panels; i++) all[i] = random_exponent(scale, seed, &byte[i]);
     for (i = 0; i < panels; i++) {
         random_fill(scales, blocks * 16, seed);
         for (j = 0; j < blocks * 16; j++) {
-            scales[j] = (uint8_t)((scales[j] & 0x80) | (byte[i] - 8 + (scales[j] & 15)));
+            all[tensor_scale_at(&at, (int)(16 * i + j % 16), (int)(j / 16) * CODE_BLOCK)] =
+                (uint8_t)((scales[j] & 0x80) | (byte[i] - 8 + (scales[j] & 15)));
         }
-        sink_put(o, scales, blocks * 16);
     }
-    sink_pad(o);
     for (i = 0; i < panels; i++) {
-        random_fill(codes, bytes, seed);
-        for (r = t->R - 16 * (int)i; r < 16; r++) {
-            for (k = 0; k < (int)blocks * CODE_BLOCK; k++) {
-                code_set(t->bits, codes + (size_t)k / CODE_BLOCK * 64 * (size_t)t->bits, r,
-                         k % CODE_BLOCK, code_nearest(t->bits, 0));
+        int first = 16 * (int)i;
+        random_fill(codes, blocks * line, seed);
+        for (k = 0; k < (int)blocks * CODE_BLOCK; k++) {
+            uint8_t *block = codes + (size_t)k / CODE_BLOCK * line;
+            for (r = 0; r < 16; r++) {
+                if (first + r >= t->R)
+                    code_set(t->bits, block, r, k % CODE_BLOCK, code_nearest(t->bits, 0));
+                if (t->kind == COLUMNS && k < t->K)
+                    tensor_code_set(t, all + tensor_at(s, &at, first + r, k), first + r, k,
+                                    code_at(t->bits, block, r, k % CODE_BLOCK));
             }
         }
-        sink_put(o, codes, bytes);
+        if (t->kind == MATRIX) memcpy(all + tensor_at(s, &at, first, 0), codes, blocks * line);
     }
+    sink_put(o, all, (size_t)t->bytes);
     sink_pad(o);
-    free(exponent);
-    free(scales);
+    free(all);
     free(codes);
     free(byte);
 }
@@ -793,7 +836,7 @@ static inline void header_write(uint8_t *h, const shape *s, uint64_t vocab_bytes
     static const uint8_t magic[8] = {'R', 'W', 'K', 'V', 0x0D, 0x0A, 0x1A, 0x0A};
     memset(h, 0, HEADER_BYTES);
     memcpy(h, magic, 8);
-    put32(h + AT_FORMAT, 1);
+    put32(h + AT_FORMAT, 2);
     put32(h + AT_VERSION, 4);
     put32(h + AT_TYPE, (uint32_t)s->type);
     put32(h + AT_TOKENIZER, (uint32_t)s->tokenizer);
@@ -917,8 +960,7 @@ static inline void image_set(model_image *m, tensor_role role, int layer, int r,
     uint8_t *p = m->data + tensor_at(&m->s, &t, r, k);
     if (t.bits) {
         int code = code_nearest(t.bits, (double)x / tensor_scale(m->data, &t, r, k));
-        if (t.kind == ROWS) *p = (uint8_t)code;
-        else code_set(t.bits, p, r % 16, k % CODE_BLOCK, code);
+        tensor_code_set(&t, p, r, k, code);
     } else if (t.kind == VECTOR || m->s.type == RWKV_TYPE_F32) put32(p, float_bits(x));
     else put16(p, element_from_float(m->s.type, x));
 }

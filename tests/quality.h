@@ -103,15 +103,12 @@ static inline double bits_per_weight(const model_image *m, const ggml_type *ggml
     double bytes = 0, weights = 0;
     int i;
     for (i = 0; i < tensor_count(&m->s); i++) {
-        tensor t = tensor_form(&m->s, i);
-        uint64_t panels = round_up((uint64_t)t.R, 16) / 16, blocks = ((uint64_t)t.K + 31) / 32;
-        uint64_t bits = m->data[quality_bits_at(t.role)];
-        if (t.kind != MATRIX) continue;
+        tensor t = tensor_form_bits(&m->s, i, m->data + AT_BITS);
+        uint64_t blocks = ((uint64_t)t.K + 31) / 32;
+        if (matrix_number(t.role) < 0) continue;
         weights += (double)t.R * t.K;
         if (ggml) bytes += (double)t.R * (double)blocks * ggml->bytes;
-        else if (m->s.type <= RWKV_TYPE_BF16) bytes += (double)t.bytes;
-        else bytes += (double)(round_up(panels + panels * blocks * 16, 64) +
-                               panels * blocks * 64 * bits);
+        else bytes += (double)t.bytes;
     }
     return 8 * bytes / weights;
 }
@@ -127,7 +124,7 @@ static inline void copy_tensor(const model_image *from, const tensor *t, model_i
         for (k = 0; k < t->K; k++) {
             row[k] = (float)element_at(from->s.type, from->data + tensor_at(&from->s, t, r, k));
         }
-        for (k = 0; k < t->K && ggml && t->kind == MATRIX; k += GGML_BLOCK) {
+        for (k = 0; k < t->K && ggml && matrix_number(t->role) >= 0; k += GGML_BLOCK) {
             ggml->block(row + k, t->K - k < GGML_BLOCK ? t->K - k : GGML_BLOCK);
         }
         for (k = 0; k < t->K; k++) {

@@ -20,11 +20,11 @@ static const int values_6[64] = {
     31,  32,  34,  36,  38,  40,  42,  44,  46,  48,  51,  53,  55,  58,  60,  63};
 
 typedef struct matrix {
-    int     bits, rows, columns, panels, blocks;
+    int     bits, rows, columns, panels, blocks, by_columns;
     guarded exponent, scale, code;
 } matrix;
 
-static matrix matrix_new(int bits, int rows, int columns, uint64_t *seed)
+static matrix matrix_new(int bits, int rows, int columns, int by_columns, uint64_t *seed)
 {
     matrix m;
     size_t i;
@@ -33,9 +33,12 @@ static matrix matrix_new(int bits, int rows, int columns, uint64_t *seed)
     m.columns = columns;
     m.panels = (rows + 15) / 16;
     m.blocks = (columns + 31) / 32;
+    m.by_columns = by_columns;
     m.exponent = guarded_new((size_t)m.panels, GUARD_END);
     m.scale = guarded_new((size_t)(m.panels * m.blocks * 16), GUARD_END);
-    m.code = guarded_new((size_t)(m.panels * m.blocks * bits * 64), GUARD_END);
+    m.code = guarded_new((size_t)(!by_columns ? m.panels * m.blocks * bits * 64
+                                  : bits == 8 ? columns * m.panels * 16
+                                              : columns * ((m.panels + 1) / 2) * 16), GUARD_END);
     for (i = 0; i < m.exponent.size; i++) m.exponent.p[i] = (unsigned char)(110 + random_bits(seed) % 12);
     for (i = 0; i < m.scale.size; i++) m.scale.p[i] = (unsigned char)random_bits(seed);
     for (i = 0; i < m.code.size; i++) m.code.p[i] = (unsigned char)random_bits(seed);
@@ -55,6 +58,10 @@ static int value_at(const matrix *m, int r, int k)
     const unsigned char *code =
         m->code.p + (size_t)((r / 16 * m->blocks + k / 32) * m->bits * 64);
     int byte = r % 16 * 4 + k % 4, group = k % 32 / 4, nibble;
+    if (m->by_columns && m->bits == 8) return (signed char)m->code.p[k * m->panels * 16 + r];
+    if (m->by_columns)
+        return values_4[m->code.p[(k * ((m->panels + 1) / 2) + r / 32) * 16 + r % 16] >>
+                            (r % 32 / 16 * 4) & 15];
     if (m->bits == 8) return (signed char)code[group * 64 + byte];
     nibble = code[group / 2 * 64 + byte] >> (group % 2 * 4) & 15;
     if (m->bits >= 5) nibble += (code[256 + byte] >> group & 1) * 16;
@@ -64,7 +71,8 @@ static int value_at(const matrix *m, int r, int k)
 
 static float scale_at(const matrix *m, int r, int b)
 {
-    int byte = m->scale.p[(r / 16 * m->blocks + b) * 16 + r % 16];
+    int byte = m->scale.p[m->by_columns ? b * m->panels * 16 + r
+                                        : (r / 16 * m->blocks + b) * 16 + r % 16];
     float s = (float)ldexp(1 + (byte & 15) / 16.0, (byte >> 4 & 7) + m->exponent.p[r / 16] - 127);
     return byte & 128 ? -s : s;
 }
@@ -106,18 +114,21 @@ static float product_at(const matrix *m, int r, const float *x)
         for (k = 0; k < n; k++) sum += rec.q[k] * value_at(m, r, b * 32 + k);
         part = rwkv__fma((float)sum, scale, part);
         if (b % 8 == 7 || b == m->blocks - 1) {
-            y = b < 8 ? part : y + part;
+            y += part;
             part = 0;
         }
     }
     return y;
 }
 
-static void check_product(int bits, int rows, int columns, int T, int odd, uint64_t seed)
+/* `density`: the share of inputs that are not 0.                                */
+static void check_product(int bits, int rows, int columns, int T, int odd, int by_columns,
+                          double density, uint64_t seed)
 {
     const size_t n16 = (size_t)(columns + 15) / 16 * 16, rows16 = (size_t)(rows + 15) / 16 * 16;
     const size_t size = (size_t)rwkv__activation_size((uint64_t)T, (uint64_t)columns);
-    matrix m = matrix_new(bits, rows, columns, &seed);
+    matrix m = matrix_new(bits, rows, columns, by_columns, &seed);
+    guarded sums = guarded_new(rows16 * sizeof(float), GUARD_END);
     guarded x = guarded_new(size * sizeof(float), GUARD_END);
     guarded y = guarded_new((size_t)T * rows16 * sizeof(float), GUARD_END);
     guarded wide = guarded_new(RWKV__WIDE_SIZE * sizeof(float), GUARD_END);
@@ -129,7 +140,8 @@ static void check_product(int bits, int rows, int columns, int T, int odd, uint6
     for (t = 0; t < T; t++) {
         for (k = 0; k < (int)n16; k++) {
             float v = (float)random_uniform(&seed, -0.5, 0.5) * (k % 7 ? 1 : 9);
-            plain[(size_t)t * n16 + (size_t)k] = k < columns ? v : 0;
+            int zero = k >= columns || random_uniform(&seed, 0, 1) > density;
+            plain[(size_t)t * n16 + (size_t)k] = zero ? 0 : v;
         }
         if (odd && t % 3 == 0) plain[(size_t)t * n16 + (size_t)columns / 2] = odd == 1 ? NAN : 1e38f;
         if (odd && t % 3 == 1) memset(plain + (size_t)t * n16, 0, n16 * sizeof(float));
@@ -151,6 +163,8 @@ static void check_product(int bits, int rows, int columns, int T, int odd, uint6
         product.n_in = (size_t)columns;
         product.n_out = (size_t)rows;
         product.x = xs;
+        product.by_columns = by_columns;
+        product.sums = (float *)(void *)sums.p;
         product.y = ys;
         product.y_row = rows16;
         product.y_block = RWKV__BLOCK; /* plain rows */
@@ -170,8 +184,9 @@ static void check_product(int bits, int rows, int columns, int T, int odd, uint6
                 float is = ys[(size_t)t * rows16 + (size_t)r], should = expected[t * rows + r];
                 if (is != is && should != should) continue;
                 if (memcmp(&is, &should, sizeof is) != 0) {
-                    CHECK_MSG(0, "%s, %d bits, %d x %d, T %d: (%d, %d) is %.9g, not %.9g", isa, bits,
-                              rows, columns, T, t, r, (double)is, (double)should);
+                    CHECK_MSG(0, "%s, %d bits%s, %d x %d, T %d: (%d, %d) is %.9g, not %.9g", isa,
+                              bits, by_columns ? " by columns" : "", rows, columns, T, t, r,
+                              (double)is, (double)should);
                     r = rows;
                     t = T;
                 }
@@ -179,6 +194,7 @@ static void check_product(int bits, int rows, int columns, int T, int odd, uint6
     }
     free(plain);
     free(expected);
+    guarded_free(&sums);
     guarded_free(&x);
     guarded_free(&y);
     guarded_free(&wide);
@@ -194,16 +210,36 @@ static void products_equal_the_definition(void)
         for (i = 0; i < 4; i++)
             for (j = 0; j < 9; j++)
                 for (k = 0; k < (TEST_SLOW_MACHINE ? 3 : 6); k++)
-                    check_product(bits, rows[i], columns[j], tokens[k], 0,
+                    check_product(bits, rows[i], columns[j], tokens[k], 0, 0, 1,
                                   (uint64_t)(bits * 1000 + i * 100 + j * 10 + k));
+}
+
+/* By columns: of few rows only those columns are read that are not multiplied by 0.  */
+static void products_by_columns_equal_the_definition(void)
+{
+    static const int rows[] = {16, 1, 37, 64, 96, 144, 272};
+    static const int columns[] = {1, 50, 256, 257, 544}, tokens[] = {1, 2, 4, 5, 29};
+    static const double densities[] = {0, 0.03, 0.3, 1};
+    int bits, i, j, k, d;
+    for (bits = 4; bits <= 8; bits += 4)
+        for (i = 0; i < 7; i++)
+            for (j = 0; j < 5; j++)
+                for (k = 0; k < (TEST_SLOW_MACHINE ? 2 : 5); k++)
+                    for (d = 0; d < 4; d++)
+                        check_product(bits, rows[i], columns[j], tokens[k], 0, 1, densities[d],
+                                      (uint64_t)(bits * 1000 + i * 100 + j * 10 + k));
 }
 
 static void odd_inputs_are_handled_alike(void)
 {
     int bits;
     for (bits = 4; bits <= 8; bits += bits == 6 ? 2 : 1) {
-        check_product(bits, 20, 100, 7, 1, (uint64_t)bits);
-        check_product(bits, 20, 300, 7, 2, (uint64_t)bits);
+        check_product(bits, 20, 100, 7, 1, 0, 1, (uint64_t)bits);
+        check_product(bits, 20, 300, 7, 2, 0, 1, (uint64_t)bits);
+        if (bits % 4) continue;
+        check_product(bits, 40, 300, 7, 1, 1, 0.5, (uint64_t)bits);
+        check_product(bits, 40, 300, 4, 1, 1, 0.5, (uint64_t)bits);
+        check_product(bits, 70, 300, 4, 2, 1, 0.5, (uint64_t)bits);
     }
 }
 
@@ -216,7 +252,7 @@ static void extreme_codes_do_not_overflow(void)
         for (f = 0; f < 5; f++)
             for (sign = -1; sign <= 1; sign += 2) {
                 uint64_t seed = 1;
-                matrix m = matrix_new(bits, 16, 64, &seed);
+                matrix m = matrix_new(bits, 16, 64, 0, &seed);
                 float plain[64];
                 const char *isa;
                 memset(m.code.p, fill[f], m.code.size);
@@ -261,6 +297,7 @@ int main(int argc, char **argv)
     test_begin(argc, argv);
     RUN(values_are_the_documented_ones);
     RUN(products_equal_the_definition);
+    RUN(products_by_columns_equal_the_definition);
     RUN(odd_inputs_are_handled_alike);
     RUN(extreme_codes_do_not_overflow);
     return test_end();

@@ -117,7 +117,7 @@ def layout(V, D, A, F, L):
                   (b + 'ffn.time_mix_k', 'vector', (D,)),
                   (b + 'ffn.receptance.weight', 'matrix', (D, D)),
                   (b + 'ffn.key.weight', 'matrix', (F, D)),
-                  (b + 'ffn.value.weight', 'matrix', (D, F))]
+                  (b + 'ffn.value.weight', 'columns', (D, F))]
     return parts + [('ln_out.weight', 'vector', (D,)), ('ln_out.bias', 'vector', (D,)),
                     ('head.weight', 'matrix', (V, D))]
 
@@ -154,11 +154,11 @@ def read_model(path):
     crcs = struct.unpack_from('<2I', data, 120)
     need(crcs == (zlib.crc32(data[128:]), zlib.crc32(data[:124])), 'crc')
     need(header['bytes'] == len(data) and len(data) % 64 == 0, 'file size')
-    need((header['format'], header['version'], header['heads']) == (1, 4, 0), 'versions')
+    need((header['format'], header['version'], header['heads']) == (2, 4, 0), 'versions')
     size, at, tensors = (4, 2, 2)[header['type'] - 1], 128, {}
     for name, form, shape in layout(*(header[k] for k in 'VDAFL')):
         code, width = ('I', 4) if form == 'vector' or size == 4 else ('H', 2)
-        rows = -(-shape[0] // 16) * 16 if form in ('matrix', 'vector') else shape[0]
+        rows = -(-shape[0] // 16) * 16 if form in ('matrix', 'columns', 'vector') else shape[0]
         n = rows * (shape[1] if len(shape) > 1 else 1)
         block = array(code, data[at:at + n * width])
         need(len(block) == n, f'{name} is cut')
@@ -172,6 +172,9 @@ def read_model(path):
                 need(r < shape[0] or not any(row), f'{name}: row {r} is not zero')
                 out.extend(row if r < shape[0] else [])
             tensors[name] = out
+        elif form == 'columns':
+            need(not any(any(block[r::rows]) for r in range(shape[0], rows)), f'{name}: zero rows')
+            tensors[name] = [x for r in range(shape[0]) for x in block[r::rows]]
         else:
             tensors[name] = list(block[:math.prod(shape)])
             need(not any(block[math.prod(shape):]), f'{name}: padding')

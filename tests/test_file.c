@@ -50,7 +50,7 @@ typedef struct lie {
     {at, 4, "file_bytes", (limit) - 1, 0}
 
 static const lie lies[] = {
-    {AT_FORMAT, 4, "format", 0, 1}, {AT_FORMAT, 4, "format", 2, 1},
+    {AT_FORMAT, 4, "format", 0, 1}, {AT_FORMAT, 4, "format", 1, 1}, {AT_FORMAT, 4, "format", 3, 1},
     {AT_FORMAT, 4, "format", 0x01000000, 1}, {AT_FORMAT, 4, "format", 0xFFFFFFFFu, 1},
     {AT_VERSION, 4, "version", 0, 1}, {AT_VERSION, 4, "version", 3, 1},
     {AT_VERSION, 4, "version", 5, 1}, {AT_VERSION, 4, "version", 6, 1},
@@ -133,7 +133,7 @@ static void every_field_has_its_error(void)
 static void later_versions_are_unsupported(void)
 {
     static const struct { int at; uint32_t value; } later[] = {
-        {AT_FORMAT, 2}, {AT_VERSION, 5}, {AT_VERSION, 6}, {AT_VERSION, 7}};
+        {AT_FORMAT, 1}, {AT_FORMAT, 3}, {AT_VERSION, 5}, {AT_VERSION, 6}, {AT_VERSION, 7}};
     size_t i;
     for (i = 0; i < sizeof later / sizeof *later; i++) {
         model_image m = model_image_new(&base_shape);
@@ -182,9 +182,10 @@ static void magic_and_reserved_bytes(void)
     model_image_free(&m);
 }
 
-static int bits_are_possible(rwkv_type type, int bits)
+static int bits_are_possible(rwkv_type type, int matrix, int bits)
 {
     if (type == RWKV_TYPE_Q8) return bits == 8;
+    if (type == RWKV_TYPE_Q4 && matrix == 6) return bits == 8 || bits == 4; /* by columns */
     if (type == RWKV_TYPE_Q4) return bits == 8 || (bits >= 4 && bits <= 6);
     return bits == 0;
 }
@@ -195,6 +196,7 @@ static void bits_of_the_matrices(void)
 {
     shape s = base_shape;
     int type, i, bits;
+    s.D = 33;
     for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_Q4; type++) {
         model_image m;
         s.type = (rwkv_type)type;
@@ -205,7 +207,7 @@ static void bits_of_the_matrices(void)
                 rwkv_error error;
                 char expected[80] = "file_bytes";
                 rwkv_model *model;
-                int possible = bits_are_possible(s.type, bits);
+                int possible = bits_are_possible(s.type, i, bits);
                 m.data[AT_BITS + i] = (uint8_t)bits;
                 image_fix_header(&m);
                 model = rwkv_load_memory(m.data, m.size, NULL, &error);
@@ -344,7 +346,7 @@ static void set_bytes(model_image *m, const tensor *t, int part, int byte, uint6
         }
         return;
     }
-    if (part == 2) n = (size_t)(panels * t->blocks * 64 * (uint64_t)t->bits);
+    if (part == 2) n = (size_t)(t->bytes - t->codes);
     if (byte < 0) random_fill(begin, n, seed);
     else memset(begin, byte, n);
 }

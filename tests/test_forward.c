@@ -246,17 +246,17 @@ static void one_result_on_every_machine(void)
 {
     static const struct { shape s; uint32_t model; uint64_t result; } known[] = {
         {{61, 20, 24, 33, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1},
-         0xF3F4E361u, 0xF4C03FA15B04756Bu},
+         0x643E6A43u, 0xF4C03FA15B04756Bu},
         {{77, 300, 513, 700, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 2},
-         0xCA4BDFFCu, 0x39A13B2930F23148u},
+         0x54A9CBE2u, 0x39A13B2930F23148u},
         {{130, 257, 90, 1100, 1, RWKV_TYPE_F16, TOKENIZER_NONE, KEYS, 3},
-         0xAF9A5707u, 0x3854EA91588A6A3Au},
+         0x937468C8u, 0x3854EA91588A6A3Au},
         {{50, 64, 64, 256, 3, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 4},
-         0x5AF4494Du, 0x1B25373A26F5E333u},
+         0x1B8E66ECu, 0x1B25373A26F5E333u},
         {{61, 20, 24, 33, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 5},
-         0xCF2CFC7Fu, 0x5E608649A15A6764u},
+         0xE758F57Du, 0x5E608649A15A6764u},
         {{77, 300, 513, 700, 2, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 6},
-         0x9D3B9FC7u, 0x3141214D17F3FB74u},
+         0x4792A8A4u, 0x3141214D17F3FB74u},
     };
     int i, tokens[30];
     size_t k, bytes;

@@ -292,11 +292,12 @@ static void call_on_width(const rwkv__kernels *kernels, room *b, size_t D)
     }
 }
 
-/* T rows of a product; the output is as wide as the matrix has rows.         */
+/* T rows of a product; the output is as wide as the matrix has rows. By columns most
+ * inputs are 0.                                                              */
 static void call_matmul(const rwkv__kernels *kernels, room *b, rwkv_type type, size_t rows,
-                        size_t columns, size_t T)
+                        size_t columns, size_t T, int by_columns)
 {
-    size_t panels = (rows + 15) / 16;
+    size_t panels = (rows + 15) / 16, i;
     rwkv__matmul product;
     float *wide;
     memset(&product, 0, sizeof product);
@@ -305,14 +306,59 @@ static void call_matmul(const rwkv__kernels *kernels, room *b, rwkv_type type, s
     product.n_in = columns;
     product.n_out = rows;
     product.x = room_floats(b, (size_t)rwkv__activation_size(T, columns), -1, 1);
+    for (i = 0; by_columns && i < (size_t)rwkv__activation_size(T, columns); i++) {
+        if (random_below(&b->seed, 5)) product.x[i] = 0;
+    }
+    product.by_columns = by_columns;
     product.y = room_floats(b, T * rows, 0, 0);
     product.y_row = rows;
     product.y_block = RWKV__BLOCK;
     wide = room_floats(b, RWKV__WIDE_SIZE, 0, 0);
+    product.sums = room_floats(b, panels * 16, 0, 0);
     kernels->matmul[type](&product, 0, panels / 2, T, T > 1 ? wide : NULL);
     kernels->matmul[type](&product, panels / 2, panels, T, T > 1 ? wide : NULL);
-    b->buffer[3].size = 0; /* scratch is different for each isa */
+    b->buffer[3].size = b->buffer[4].size = 0; /* scratch is different for each isa */
     room_end(b);
+}
+
+/* A matrix by columns: for few rows, columns that are multiplied by 0 are not read: they
+ * may be anything. And a sum that underflows to -0 is the same 0 whether or not more
+ * zeros follow.                                                              */
+static void columns_times_zero(void)
+{
+    enum { ROWS_ = 40, COLUMNS_ = 200, R = 48 };
+    static float w[R * COLUMNS_], x[5 * 512], y[5 * R], sums[R], wide[RWKV__WIDE_SIZE];
+    const char *isa;
+    int n, T, k, r, t;
+    for (n = 0; (isa = rwkv_isa_available(n)) != NULL; n++) {
+        for (T = 1; T <= 5; T += 4) {
+            rwkv__kernels kernels;
+            rwkv__matmul product;
+            CHECK(rwkv__kernels_choose(&kernels, isa));
+            memset(&product, 0, sizeof product);
+            memset(x, 0, sizeof x);
+            for (k = 0; k < COLUMNS_; k++) {
+                for (r = 0; r < R; r++) w[k * R + r] = k == 70 ? -1e-30f : T == 1 ? (float)NAN : 1;
+            }
+            for (t = 0; t < T; t++) x[rwkv__at((size_t)T, (size_t)t, 64) + 6] = 1e-30f;
+            product.w = (const unsigned char *)w;
+            product.storage = RWKV__F32;
+            product.by_columns = 1;
+            product.n_in = COLUMNS_;
+            product.n_out = ROWS_;
+            product.x = x;
+            product.y = y;
+            product.y_row = R;
+            product.y_block = RWKV__BLOCK;
+            product.sums = sums;
+            kernels.matmul[RWKV__F32](&product, 0, R / 16, (size_t)T, wide);
+            for (t = 0; t < T; t++) {
+                for (r = 0; r < ROWS_; r++)
+                    CHECK_MSG(rwkv__bits(y[t * R + r]) == 0, "%s, T %d: %g", isa, T,
+                              (double)y[t * R + r]);
+            }
+        }
+    }
 }
 
 static void kernels_stay_within_their_buffers(void)
@@ -324,7 +370,7 @@ static void kernels_stay_within_their_buffers(void)
     const char *isa;
     uint64_t first = 0;
     size_t i, j, k;
-    int n, side, type;
+    int n, side, type, by;
     for (n = 0; (isa = rwkv_isa_available(n)) != NULL; n++) {
         rwkv__kernels kernels;
         CHECK(rwkv__kernels_choose(&kernels, isa));
@@ -340,8 +386,9 @@ static void kernels_stay_within_their_buffers(void)
                 for (i = 0; i < 5; i++)
                     for (j = 0; j < 7; j++)
                         for (k = 0; k < (TEST_SLOW_MACHINE ? 2 : 5); k++)
-                            call_matmul(&kernels, &b, (rwkv_type)type, rows[i], columns[j],
-                                        tokens[k]);
+                            for (by = 0; by < 2; by++)
+                                call_matmul(&kernels, &b, (rwkv_type)type, rows[i], columns[j],
+                                            tokens[k], by);
             if (n == 0 && side == GUARD_BEGIN) first = b.result;
             CHECK_MSG(b.result == first, "%s, guarded %s, differs", isa,
                       side == GUARD_END ? "ends" : "beginnings");
@@ -352,6 +399,7 @@ static void kernels_stay_within_their_buffers(void)
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
+    RUN(columns_times_zero);
     RUN(kernels_stay_within_their_buffers);
     RUN(tiny_widths);
     RUN(width_15);

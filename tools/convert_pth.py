@@ -753,8 +753,12 @@ Dims = namedtuple('Dims', 'n_vocab n_embd n_att n_ffn n_layer')
 Part = namedtuple('Part', 'name form shape')
 
 
+MATRICES = ('rows', 'panels', 'columns')
+
+
 def layout(V, D, A, F, L):
-    """The tensors of a model file, in order: as rows, in panels of 16 rows, or as a vector."""
+    """The tensors of a model file, in order: as rows, in panels of 16 rows, by columns, or as a
+    vector."""
     yield Part('emb.weight', 'rows', (V, D))
     yield Part('blocks.0.ln0.weight', 'vector', (D,))
     yield Part('blocks.0.ln0.bias', 'vector', (D,))
@@ -769,7 +773,7 @@ def layout(V, D, A, F, L):
                 ('ln2.weight', 'vector', (D,)), ('ln2.bias', 'vector', (D,)),
                 ('ffn.time_mix_r', 'vector', (D,)), ('ffn.time_mix_k', 'vector', (D,)),
                 ('ffn.receptance.weight', 'panels', (D, D)), ('ffn.key.weight', 'panels', (F, D)),
-                ('ffn.value.weight', 'panels', (D, F))):
+                ('ffn.value.weight', 'columns', (D, F))):
             yield Part(f'blocks.{l}.{name}', form, shape)
     yield Part('ln_out.weight', 'vector', (D,))
     yield Part('ln_out.bias', 'vector', (D,))
@@ -782,7 +786,7 @@ def up(n, multiple):
 
 def part_bytes(part, size):
     """Bytes of a part in the file, `size` being those of an element of a matrix."""
-    if part.form == 'panels':
+    if part.form in ('panels', 'columns'):
         return up(up(part.shape[0], 16) * part.shape[1] * size, 64)
     return up(math.prod(part.shape) * (size if part.form == 'rows' else 4), 64)
 
@@ -848,7 +852,7 @@ def check_tensors(parts, tensors, file_size):
 
 def choose_type(asked, parts, tensors):
     """(type, note): that of the input's matrices, unless they differ or are of one not written."""
-    kinds = sorted({tensors[p.name].dtype for p in parts if p.form in ('rows', 'panels')})
+    kinds = sorted({tensors[p.name].dtype for p in parts if p.form in MATRICES})
     if asked:
         return asked, None
     if len(kinds) == 1 and kinds[0] != 'f64':
@@ -957,8 +961,8 @@ def little(run):
 
 
 def write_part(out, file, view, part, target, decayed):
-    if part.form in ('rows', 'panels'):
-        for chunk in matrix_chunks(file, view, part.form == 'panels', target):
+    if part.form in MATRICES:
+        for chunk in matrix_chunks(file, view, part.form, target):
             out.write(little(chunk))
     else:
         values = vector_values(file, view, part.shape[0])
@@ -969,14 +973,29 @@ def write_part(out, file, view, part, target, decayed):
     out.pad()
 
 
-def matrix_chunks(file, view, panels, target):
-    """The matrix from its first row to its last, some panels of 16 rows at a time."""
+def matrix_chunks(file, view, form, target):
+    """The matrix from its first row to its last, some panels of 16 rows at a time; by columns: the
+    same of the turned matrix, each row of it padded to whole panels."""
+    if form == 'columns':
+        view = view._replace(shape=view.shape[::-1], strides=view.strides[::-1])
     R, K = view.shape
     by_column = view.strides[0] < view.strides[1]           # one read per column: make them longer
     n = max(16, CHUNK * (32 if by_column else 1) // (K * DTYPES[view.dtype][1]) // 16 * 16)
     for first in range(0, R, n):
         rows = convert(read_rows(file, view, first, min(n, R - first)), view.dtype, target)
-        yield interleave(rows, K) if panels else rows
+        yield (interleave(rows, K) if form == 'panels' else
+               widened(rows, K) if form == 'columns' else rows)
+
+
+def widened(rows, K):
+    """Rows of K elements with zeros to a multiple of 16."""
+    if K % 16 == 0:
+        return rows
+    R, wide = len(rows) // K, up(K, 16)
+    out = array(rows.typecode, bytes(R * wide * rows.itemsize))
+    for k in range(K):
+        out[k::wide] = rows[k::K]
+    return out
 
 
 def interleave(rows, K):
@@ -1593,7 +1612,7 @@ class Output:
         """The header goes in last: until then the file does not even have its magic."""
         if self.size != self.total:
             raise Refused(f'wrote {self.size} bytes, expected {self.total}')
-        header = struct.pack('<8s10I2Qf52xI', MAGIC, 1, 4, TYPE_CODES[target], tokenizer, *sizes, 0,
+        header = struct.pack('<8s10I2Qf52xI', MAGIC, 2, 4, TYPE_CODES[target], tokenizer, *sizes, 0,
                              self.size, vocab_bytes, 1e-5, self.crc)
         self.file.seek(0)
         self.file.write(header + struct.pack('<I', zlib.crc32(header)))
