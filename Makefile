@@ -30,7 +30,7 @@ help:
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
-	@echo 'make cross    the tests of evaluation on other machines, under emulators'
+	@echo 'make cross    the tests of evaluation on other machines, emulated'
 	@echo 'make oracle   compare the tokenizers with published ones (npm fetches them: network)'
 	@echo 'make clean    remove $B/'
 	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
@@ -41,7 +41,7 @@ $B/%: examples/%.c rwkv.h $(wildcard examples/*.h)
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
 
-$B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h)
+$B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h tests/simde/*.h)
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< -o $@ $(LDLIBS)
 
@@ -162,20 +162,48 @@ openmp:
 	OMP_NUM_THREADS=3 sh tests/run.sh $(CORE:%=$B/openmp/%)
 
 # A target is a compiler, an emulator and the flags of both. Big-endian: s390x.
-cross: cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-riscv64-linux-gnu
+cross: cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-riscv64-linux-gnu \
+	cross-wasm cross-avx512
 
 EMULATOR_aarch64-linux-gnu = qemu-aarch64
 EMULATOR_s390x-linux-gnu = qemu-s390x
 EMULATOR_arm-linux-gnueabihf = qemu-arm
 EMULATOR_riscv64-linux-gnu = qemu-riscv64
+EMULATOR_wasm = node --no-warnings tests/wasi.mjs
 FLAGS_s390x-linux-gnu = -std=gnu99
+FLAGS_wasm = --target=wasm32-wasi --sysroot=/usr -msimd128 -D_WASI_EMULATED_PROCESS_CLOCKS \
+	-lwasi-emulated-process-clocks -Wl,--stack-first -Wl,-z,stack-size=1000000
+FLAGS_avx512 = -Itests/simde -mavx2 -mfma -mf16c -w -Wno-psabi
+# the kernels that must be found, and so are tested
+ISAS_aarch64-linux-gnu = scalar neon dotprod
+ISAS_s390x-linux-gnu = scalar
+ISAS_arm-linux-gnueabihf = scalar smlad
+ISAS_riscv64-linux-gnu = scalar
+ISAS_wasm = scalar simd128
+ISAS_avx512 = scalar ssse3 avx2 avxvnni avx512 avx512vnni
 
+CROSS = test_dispatch test_codes test_kernels test_forward test_fixtures test_state
+# $(call emulate,TARGET,compiler,flags)
+emulate = $(MAKE) --no-print-directory -j2 B=$B/$(1) CC=$(2) CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' PTHREAD= \
+		WARNINGS='$(WARNINGS) $(FLAGS_$(1))' $(CROSS:%=$B/$(1)/%) && echo '$(1) ($(ISAS_$(1))):' && \
+	RWKV_TEST_ISAS='$(ISAS_$(1))' RUN='$(EMULATOR_$(1))' sh tests/run.sh $(CROSS:%=$B/$(1)/%)
 cross-%:
-	@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); \
-	$(MAKE) --no-print-directory -j2 B=$B/$* CC=$*-gcc CFLAGS='-O2 -static -DTEST_SLOW_MACHINE=1' PTHREAD= \
-		WARNINGS='$(WARNINGS) $(FLAGS_$*)' $(CROSS:%=$B/$*/%) && \
-	echo '$*:' && RUN=$(EMULATOR_$*) sh tests/run.sh $(CROSS:%=$B/$*/%)
-CROSS = test_kernels test_forward test_fixtures test_state
+	@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); $(call emulate,$*,$*-gcc,-O2 -static)
+
+cross-wasm:
+	@$(call optional,clang); $(call optional,node); mkdir -p $B; \
+	if ! echo 'int main(void){return 0;}' | clang $(FLAGS_wasm) -x c - -o $B/has 2> /dev/null; then \
+		echo 'skipped: $@ (no wasi-libc, or no lld or libclang-rt-dev-wasm32 of this clang)'; exit 0; fi; \
+	$(call emulate,wasm,clang,-O2)
+
+# Emulated on x86-64 with AVX2, by intrinsics that are functions (not unrolled: that takes twice as
+# long to compile). Where the machine has AVX-512, `make test` runs the same kernels for real.
+cross-avx512:
+	@$(call optional,gcc); \
+	if ! grep -qsw avx2 /proc/cpuinfo; then echo 'skipped: $@ (needs AVX2)'; exit 0; fi; \
+	if ! echo '#include <immintrin.h>' | gcc $(FLAGS_avx512) -fsyntax-only -x c - 2> /dev/null; then \
+		echo 'skipped: $@ (libsimde-dev is not installed)'; exit 0; fi; \
+	$(call emulate,avx512,gcc,-O1 -fno-tree-loop-optimize)
 
 # needs the network once, and half a gigabyte in $B/; not part of `make check`
 oracle: $B/encode
@@ -184,5 +212,5 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench bench_text quality check lint asan openmp cross fuzz oracle \
-	clean
+.PHONY: help examples demo test bench bench_text quality check lint asan openmp cross cross-wasm \
+	cross-avx512 fuzz oracle clean

@@ -86,8 +86,8 @@
  *   - read the weights while loading: damage to them goes unnoticed, and NaN in
  *     is NaN out (the file holds a CRC-32 of everything, for those who check);
  *     but NaN and infinity in ffn.value may count for nothing when times 0
- *   - use vector instructions with MSVC or with gcc for Windows (clang does);
- *     scalar code without a fused multiply-add is some 40 times slower
+ *   - use vector instructions with MSVC, or wide ones with gcc for Windows (clang
+ *     does); scalar code without a fused multiply-add is some 40 times slower
  *
  * MEMORY
  *
@@ -359,8 +359,10 @@ typedef struct rwkv_parallel {
 /* All zero, or a NULL pointer, means the defaults.                           */
 typedef struct rwkv_options {
     uint32_t       flags;     /* RWKV_FLAG_*, or'ed                            */
-    int            n_threads; /* parts a matrix is split into, at most 256;
-                                 0: 1, or OpenMP's count if built with it      */
+    int            n_threads; /* most parts that work is split into, up to 256.
+                                 0: 1; if built with OpenMP, its count, but no
+                                 more than there are cores. What is too small
+                                 to gain by it is not split                    */
     int            chunk;     /* most rows in one pass over the weights, up to
                                  65536; 0: 168. Sets the scratch of a state    */
     const char    *isa;       /* a name of rwkv_isa_available; NULL: the widest */
@@ -638,7 +640,9 @@ RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_pat
 RWKV_API int rwkv_version(void);
 
 /* The instruction sets this build and this machine have kernels for: "scalar"
- * first, the widest last; NULL past the end. They give the same bits.        */
+ * first, the widest last; NULL past the end. They give the same bits. There are
+ * "ssse3", "avx2", "avxvnni", "avx512", "avx512vnni" on x86-64, "neon" and
+ * "dotprod" on 64-bit ARM, "simd128" in WebAssembly.                         */
 RWKV_API const char *rwkv_isa_available(int index);
 
 #ifdef __cplusplus
@@ -765,6 +769,10 @@ static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
 #define RWKV__SSSE3
 #if defined(__clang__) || !(defined(_WIN32) || defined(__CYGWIN__))
 #define RWKV__AVX
+#if !defined(__apple_build_version__) && \
+    (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11) /* no Mac has it    */
+#define RWKV__AVXVNNI
+#endif
 #endif
 #include <immintrin.h>
 #elif defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32 && !defined(RWKV__BIG_ENDIAN)
@@ -805,7 +813,12 @@ static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
 #endif
 
 #if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+#define RWKV__OPENMP
 #include <omp.h>
+#endif
+#if defined(RWKV__SSSE3) || \
+    (defined(RWKV__OPENMP) && defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__))
+#define RWKV__ASK_CPU
 #endif
 
 #ifdef __cplusplus
@@ -1061,8 +1074,8 @@ static uint32_t rwkv__zip4(uint32_t a, uint32_t b, int first, int size)
 static uint32_t rwkv__dot4(uint32_t sum, uint32_t w, uint32_t x)
 {
 #ifdef RWKV__SIMD32 /* bytes 0 and 2, then 1 and 3                                */
-    sum = (uint32_t)__smlad(__sxtb16(w), __sxtb16(x), (int32_t)sum);
-    return (uint32_t)__smlad(__sxtb16(w >> 8), __sxtb16(x >> 8), (int32_t)sum);
+    const int32_t even = __smlad(__sxtb16((int32_t)w), __sxtb16((int32_t)x), (int32_t)sum);
+    return (uint32_t)__smlad(__sxtb16((int32_t)(w >> 8)), __sxtb16((int32_t)(x >> 8)), even);
 #else
     int i;
     for (i = 0; i < 32; i += 8)
@@ -1339,6 +1352,14 @@ typedef struct rwkv__kernels {
 #undef RWKV__AVX2_PASS
 #undef RWKV__PASS
 
+#ifdef RWKV__AVXVNNI
+#define RWKV__PASS
+#define RWKV__AVXVNNI_PASS
+#include RWKV_FILENAME
+#undef RWKV__AVXVNNI_PASS
+#undef RWKV__PASS
+#endif
+
 #define RWKV__PASS
 #define RWKV__AVX512_PASS
 #include RWKV_FILENAME
@@ -1399,7 +1420,9 @@ typedef struct rwkv__kernels {
  *   TO_FLOAT             of an integer that a float holds exactly
  *   SCALES(p, e)         W of a block's scales; e is the exponent << 23
  *   STORE_LOW(p, t)      the lowest byte of each lane
- *   CODE_ROWS            rows in the tile for codes                          */
+ *   CODE_ROWS            rows in the tile for codes
+ *   CODES_ONLY           defined if the set differs from the one before it in the
+ *                        products with codes alone                            */
 
 #if defined(RWKV__SCALAR_PASS)
 
@@ -1558,9 +1581,27 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
     memcpy(p, &four, sizeof four);
 }
 
-#elif defined(RWKV__AVX2_PASS)
+#elif defined(RWKV__AVX2_PASS) || defined(RWKV__AVXVNNI_PASS)
 
+#ifdef RWKV__AVXVNNI_PASS
+#define RWKV__CODES_ONLY
+#define RWKV__NAME(name)          rwkv__##name##_avxvnni
+#define RWKV__TARGET_CODES        __attribute__((target("avxvnni,avx2,fma,f16c")))
+#define RWKV__DOT(sum, w, x)      _mm256_dpbusd_avx_epi32(sum, w, x)
+#define RWKV__DOT_8(sum, w, x)    _mm256_dpbusd_avx_epi32(sum, w, x)
+#define RWKV__FLIP(a)             _mm256_xor_si256(a, _mm256_set1_epi8(-128))
+#define RWKV__ZERO_8              128
+#define RWKV__CODE_ROWS           6
+#else
 #define RWKV__NAME(name)          rwkv__##name##_avx2
+#define RWKV__TARGET_CODES        RWKV__TARGET
+#define RWKV__PAIRS(a)            _mm256_madd_epi16(a, _mm256_set1_epi16(1))
+#define RWKV__DOT(sum, w, x)      _mm256_add_epi32(sum, RWKV__PAIRS(_mm256_maddubs_epi16(w, x)))
+#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+#define RWKV__FLIP(a)             (a)
+#define RWKV__ZERO_8              0
+#define RWKV__CODE_ROWS           4
+#endif
 #define RWKV__UNROLL              RWKV__UNROLL_ALL
 #define RWKV__UNROLL_2            RWKV__UNROLL_TWO
 #define RWKV__TARGET              __attribute__((target("avx2,fma,f16c")))
@@ -1584,7 +1625,6 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
 #define RWKV__ROWS                6
 #define RWKV__WIDE                1
 #define RWKV__TALL                4
-#define RWKV__TARGET_CODES        RWKV__TARGET
 #define RWKV__I                   __m256i
 #define RWKV__I_LOAD(p)           _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define RWKV__I_SET(i)            _mm256_set1_epi32(i)
@@ -1603,17 +1643,12 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
                                           _mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define RWKV__LOOK(t, i)          _mm256_shuffle_epi8(t, i)
 #define RWKV__PICK(bits, g, a, b) _mm256_blendv_epi8(a, b, _mm256_slli_epi16(bits, 7 - (g)))
-#define RWKV__PAIRS(a)            _mm256_madd_epi16(a, _mm256_set1_epi16(1))
-#define RWKV__DOT(sum, w, x)      _mm256_add_epi32(sum, RWKV__PAIRS(_mm256_maddubs_epi16(w, x)))
-#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
-#define RWKV__FLIP(a)             (a)
 #define RWKV__ZERO                64
-#define RWKV__ZERO_8              0
 #define RWKV__TO_FLOAT(i)         _mm256_cvtepi32_ps(i)
 #define RWKV__SCALES(p, e)        rwkv__scales_avx2(p, e)
 #define RWKV__STORE_LOW(p, t)     rwkv__store_low_avx2(p, t)
-#define RWKV__CODE_ROWS           4
 
+#ifdef RWKV__AVX2_PASS
 RWKV__INLINE RWKV__TARGET void rwkv__unzip_avx2(__m256 *f)
 {
     const __m256 a = f[0], b = f[1], c = f[2], d = f[3];
@@ -1640,6 +1675,7 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx2(unsigned char *p, __m256 t)
     memcpy(p, &a, 4);
     memcpy(p + 4, &b, 4);
 }
+#endif
 
 #elif defined(RWKV__AVX512_PASS)
 
@@ -1738,6 +1774,7 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_avx512(unsigned char *p, __m512 t
 #elif defined(RWKV__NEON_PASS) || defined(RWKV__DOTPROD_PASS)
 
 #ifdef RWKV__DOTPROD_PASS
+#define RWKV__CODES_ONLY
 #define RWKV__NAME(name)          rwkv__##name##_dotprod
 #define RWKV__DOT(sum, w, x)      vreinterpretq_s8_s32( \
                                       vdotq_s32(vreinterpretq_s32_s8(sum), w, x))
@@ -1985,6 +2022,21 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(put)(const rwkv__matmul *m, const RWKV
     }
 }
 
+/* y = y + the sums of a block, for panels [first, end) and one row.           */
+RWKV__INLINE RWKV__TARGET void RWKV__NAME(put_sums)(const rwkv__matmul *m, size_t first, size_t end,
+                                                   size_t block, size_t t)
+{
+    size_t  panel;
+    RWKV__V sum[RWKV__PANEL];
+    int     v;
+    for (panel = first; panel < end; panel++) {
+        for (v = 0; v < RWKV__PANEL; v++)
+            sum[v] = RWKV__LOAD(m->sums + panel * 16 + v * RWKV__W);
+        RWKV__NAME(put)(m, sum, panel * 16, block, t, 1, 1);
+    }
+}
+
+#ifndef RWKV__CODES_ONLY
 /* One block of columns, for P panels and N rows of x, held in registers:
  * sum = fma(w[k], x[k], sum) for k ascending from sum = 0; then y = y + sum, from
  * y = 0 for the first block. This is the definition of a dot product. `panel` is
@@ -2095,20 +2147,6 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, cons
     RWKV__UNROLL
     for (v = 0; v < P * RWKV__PANEL; v++)
         RWKV__STORE(m->sums + row + v * RWKV__W, sum[v]);
-}
-
-/* y = y + the sums of a block, for panels [first, end) and one row.           */
-RWKV__INLINE RWKV__TARGET void RWKV__NAME(put_sums)(const rwkv__matmul *m, size_t first, size_t end,
-                                                   size_t block, size_t t)
-{
-    size_t  panel;
-    RWKV__V sum[RWKV__PANEL];
-    int     v;
-    for (panel = first; panel < end; panel++) {
-        for (v = 0; v < RWKV__PANEL; v++)
-            sum[v] = RWKV__LOAD(m->sums + panel * 16 + v * RWKV__W);
-        RWKV__NAME(put)(m, sum, panel * 16, block, t, 1, 1);
-    }
 }
 
 /* Panels [first, end) of a matrix by columns, for a few rows, each for itself. The
@@ -2458,6 +2496,8 @@ static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float tempera
     return RWKV__NAME(sum16)(lanes);
 }
 
+#endif /* RWKV__CODES_ONLY */
+
 /* ---- products with codes --------------------------------------------------
  * An input x is packed in its own place: of every 32 numbers a record remains,
  *
@@ -2474,6 +2514,7 @@ static RWKV__TARGET float RWKV__NAME(softmax)(float *p, float max, float tempera
 #define RWKV__MORE(storage, bit) \
     ((storage) != RWKV__CODES_8 && (storage) >= (bit) ? (bit) * 64 - 64 : 0)
 
+#ifndef RWKV__CODES_ONLY
 static RWKV__TARGET void RWKV__NAME(pack)(float *x, size_t n)
 {
     const RWKV__V magic = RWKV__SET(12582912.0f); /* 1.5 * 2^23: adding it leaves the
@@ -2525,6 +2566,7 @@ static RWKV__TARGET void RWKV__NAME(pack)(float *x, size_t n)
         memcpy(q + RWKV__CODE_BLOCK + 4, &sum, sizeof sum);
     }
 }
+#endif
 
 /* The values, or ZERO more, of codes whose low 4 bits are given; bit g of the
  * bytes of more[0] is the fifth, of more[1] the sixth.                       */
@@ -2948,6 +2990,7 @@ static RWKV__TARGET_CODES void RWKV__NAME(matmul_8)(const rwkv__matmul *m, size_
     RWKV__NAME(code_matmul)(m, first, end, T, wide, RWKV__CODES_8);
 }
 
+#ifndef RWKV__CODES_ONLY
 static void RWKV__NAME(kernels)(rwkv__kernels *k)
 {
     k->rows = RWKV__ROWS;
@@ -2968,6 +3011,7 @@ static void RWKV__NAME(kernels)(rwkv__kernels *k)
     k->largest = RWKV__NAME(largest);
     k->softmax = RWKV__NAME(softmax);
 }
+#endif
 
 static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
 {
@@ -3023,6 +3067,7 @@ static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
 #undef RWKV__SCALES
 #undef RWKV__STORE_LOW
 #undef RWKV__CODE_ROWS
+#undef RWKV__CODES_ONLY
 #undef RWKV__MADE
 #undef RWKV__MORE
 #undef RWKV__NAME
@@ -3040,120 +3085,139 @@ static void RWKV__NAME(code_kernels)(rwkv__kernels *k)
  * Which kernels this machine can run, asked anew for every model: there is no
  * table to initialize, hence no global and no race.
  * ========================================================================== */
-#ifdef RWKV__SSSE3
-static void rwkv__cpuid(uint32_t leaf, uint32_t *regs)
+/* From narrow to wide; a machine has some of them, a set of bits.             */
+enum {
+    RWKV__HAS_SCALAR     = 1,
+    RWKV__HAS_SSSE3      = 2,
+    RWKV__HAS_AVX2       = 4,  /* and FMA and F16C                               */
+    RWKV__HAS_AVXVNNI    = 8,
+    RWKV__HAS_AVX512     = 16, /* F                                              */
+    RWKV__HAS_AVX512VNNI = 32, /* and BW                                         */
+    RWKV__HAS_NEON       = 64,
+    RWKV__HAS_DOTPROD    = 128,
+    RWKV__HAS_SIMD128    = 256,
+    RWKV__ISAS           = 9
+};
+static const char rwkv__isa_names[RWKV__ISAS][11] = {
+    "scalar", "ssse3", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "dotprod", "simd128"};
+
+#if defined(RWKV__ASK_CPU) && !defined(RWKV__CPUID) /* else tests stand in for the processor */
+static void rwkv__cpuid(uint32_t leaf, uint32_t subleaf, uint32_t *regs)
 {
     __asm__ volatile("cpuid"
                      : "=a"(regs[0]), "=b"(regs[1]), "=c"(regs[2]), "=d"(regs[3])
-                     : "0"(leaf), "2"(0));
+                     : "0"(leaf), "2"(subleaf));
 }
+#endif
 
-/* 0: none; 1: SSSE3; 2: AVX2 with FMA and F16C too; 3: AVX-512F too; 4: its BW
- * and VNNI too. The processor must have them and the system must save their
- * registers (XCR0).                                                          */
-static int rwkv__x86_level(void)
+#if defined(RWKV__AVX) && !defined(RWKV__CPUID)
+static uint32_t rwkv__xcr0(void)
 {
-    uint32_t r[4], xcr0, high;
-    rwkv__cpuid(1, r);
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+#endif
+
+/* The processor must have an instruction set, and the system must save its
+ * registers (XCR0).                                                          */
+static int rwkv__isas(void)
+{
+    int has = RWKV__HAS_SCALAR;
+#ifdef RWKV__SSSE3
+    uint32_t r[4];
+    rwkv__cpuid(1, 0, r);
     if (!(r[2] & 1u << 9))
-        return 0;
+        return has;
+    has |= RWKV__HAS_SSSE3;
 #ifdef RWKV__AVX
     if ((r[2] & 0x38001000u) != 0x38001000u) /* F16C, AVX, OSXSAVE, FMA         */
-        return 1;
-    rwkv__cpuid(0, r);
+        return has;
+    rwkv__cpuid(0, 0, r);
     if (r[0] < 7)
-        return 1;
-    __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
-    rwkv__cpuid(7, r);
-    if ((xcr0 & 0x06) != 0x06 || !(r[1] & 1u << 5))
-        return 1;
-    if ((xcr0 & 0xe6) != 0xe6 || !(r[1] & 1u << 16))
-        return 2;
-    return r[1] & 1u << 30 && r[2] & 1u << 11 ? 4 : 3;
-#else
-    (void)xcr0;
-    (void)high;
-    return 1;
+        return has;
+    rwkv__cpuid(7, 0, r);
+    if ((rwkv__xcr0() & 0x06) != 0x06 || !(r[1] & 1u << 5))
+        return has;
+    has |= RWKV__HAS_AVX2;
+    if ((rwkv__xcr0() & 0xe6) == 0xe6 && r[1] & 1u << 16)
+        has |= r[1] & 1u << 30 && r[2] & 1u << 11 ? RWKV__HAS_AVX512 | RWKV__HAS_AVX512VNNI
+                                                  : RWKV__HAS_AVX512;
+#ifdef RWKV__AVXVNNI
+    if (r[0] > 0) { /* the last subleaf                                         */
+        rwkv__cpuid(7, 1, r);
+        has |= r[0] & 1u << 4 ? RWKV__HAS_AVXVNNI : 0;
+    }
 #endif
-}
 #endif
-
-#ifdef RWKV__NEON
-static int rwkv__has_dotprod(void)
-{
+#elif defined(RWKV__NEON)
+    has |= RWKV__HAS_NEON;
 #if defined(__ARM_FEATURE_DOTPROD)
-    return 1;
+    has |= RWKV__HAS_DOTPROD;
 #elif defined(RWKV__DOTPROD)
-    return (int)(getauxval(AT_HWCAP) >> 20 & 1);
-#else
-    return 0;
+    has |= getauxval(AT_HWCAP) >> 20 & 1 ? RWKV__HAS_DOTPROD : 0;
 #endif
+#elif defined(RWKV__SIMD128)
+    has |= RWKV__HAS_SIMD128;
+#endif
+    return has;
 }
-#endif
 
 RWKV_API const char *rwkv_isa_available(int index)
 {
-#if defined(RWKV__SSSE3)
-    static const char names[][11] = {"scalar", "ssse3", "avx2", "avx512", "avx512vnni"};
-    const int         most = index > 0 ? rwkv__x86_level() : 0;
-#elif defined(RWKV__NEON)
-    static const char names[][11] = {"scalar", "neon", "dotprod"};
-    const int         most = rwkv__has_dotprod() ? 2 : 1;
-#elif defined(RWKV__SIMD128)
-    static const char names[][11] = {"scalar", "simd128"};
-    const int         most = 1;
-#else
-    static const char names[][11] = {"scalar"};
-    const int         most = 0;
-#endif
-    return index >= 0 && index <= most ? names[index] : NULL;
+    const int has = rwkv__isas();
+    int       i;
+    for (i = 0; i < RWKV__ISAS && index >= 0; i++)
+        if (has >> i & 1 && index-- == 0)
+            return rwkv__isa_names[i];
+    return NULL;
 }
 
 /* The kernels called `isa`, or the widest there are; 0 if there are none.    */
 static int rwkv__kernels_choose(rwkv__kernels *k, const char *isa)
 {
-    int i = 0;
-    if (isa)
-        while (rwkv_isa_available(i) && strcmp(rwkv_isa_available(i), isa) != 0)
-            i++;
-    else
-        while (rwkv_isa_available(i + 1))
-            i++;
-    k->isa = rwkv_isa_available(i);
-    if (!k->isa)
+    int has = rwkv__isas(), chosen = RWKV__ISAS - 1;
+    while (chosen >= 0 && !(has >> chosen & 1 && (!isa || !strcmp(rwkv__isa_names[chosen], isa))))
+        chosen--;
+    if (chosen < 0)
         return 0;
-    rwkv__kernels_scalar(k); /* each replaces those of the one before           */
+    k->isa = rwkv__isa_names[chosen];
+    has &= (2 << chosen) - 1; /* it and what is narrower: each replaces kernels of
+                                 the one before                                 */
+    rwkv__kernels_scalar(k);
     rwkv__code_kernels_scalar(k);
 #ifdef RWKV__SSSE3
-    if (i >= 1) {
+    if (has & RWKV__HAS_SSSE3) {
         rwkv__kernels_ssse3(k);
         rwkv__code_kernels_ssse3(k);
     }
 #endif
 #ifdef RWKV__AVX
-    if (i >= 2) {
+    if (has & RWKV__HAS_AVX2) {
         rwkv__kernels_avx2(k);
         rwkv__code_kernels_avx2(k);
     }
-    if (i >= 3)
+#ifdef RWKV__AVXVNNI
+    if (has & RWKV__HAS_AVXVNNI)
+        rwkv__code_kernels_avxvnni(k);
+#endif
+    if (has & RWKV__HAS_AVX512)
         rwkv__kernels_avx512(k);
-    if (i >= 4)
+    if (has & RWKV__HAS_AVX512VNNI)
         rwkv__code_kernels_avx512(k);
 #endif
 #ifdef RWKV__NEON
-    if (i >= 1) {
+    if (has & RWKV__HAS_NEON) {
         rwkv__kernels_neon(k);
         rwkv__code_kernels_neon(k);
     }
 #endif
 #ifdef RWKV__DOTPROD
-    if (i >= 2) {
-        rwkv__kernels_dotprod(k);
+    if (has & RWKV__HAS_DOTPROD)
         rwkv__code_kernels_dotprod(k);
-    }
 #endif
 #ifdef RWKV__SIMD128
-    if (i >= 1) {
+    if (has & RWKV__HAS_SIMD128) {
         rwkv__kernels_simd128(k);
         rwkv__code_kernels_simd128(k);
     }
@@ -3220,30 +3284,44 @@ static void rwkv__run_part(void *context, int i)
     }
 }
 
-/* Fewer multiply-adds than this cost less than handing them to a thread.     */
-#define RWKV__WORTH_SPLITTING 65536
+/* The least that a thread is given, in multiply-adds. What is less than twice as
+ * much is not split at all.
+ *
+ * Measured on two cores: to hand over a part and to wait for it costs 1.2 us
+ * with OpenMP and 0.4 with a pool whose threads look out for work, but 70 once
+ * they sleep. One thread does this many in 6 us (codes) to 16 (16 bits from
+ * memory), for one token; in 4, for many. So a second one saves several times
+ * what it costs. With half as many, of all the products of examples/story.rwkv,
+ * which takes 120 us for a token, the head alone would be split: nothing gained
+ * awake, a quarter lost asleep. With twice as many, a model of 256 channels
+ * would lose what two threads gain, 1.2 to 1.4 times; the 169M shape, all of
+ * whose products are split, does not notice.                                 */
+#define RWKV__WORTH_SPLITTING 131072
 
-/* Do n units of work, of which `grain` must stay together.                   */
+/* Do n units of work, of which `grain` should stay together. It takes as long as
+ * so many multiply-adds.                                                     */
 static void rwkv__split(const rwkv__team *team, rwkv__work work, const void *context, size_t n,
                         size_t grain, double multiply_adds)
 {
     const size_t groups = (n + grain - 1) / grain;
     const double worth = multiply_adds / RWKV__WORTH_SPLITTING;
-    size_t       pieces = worth < (double)groups ? (size_t)worth : groups;
+    size_t       pieces = rwkv__min(groups, 0xffff);
     rwkv__task   task;
     int          i, n_parts;
-    if (pieces < 2 || team->n_threads == 1) {
+    if (pieces < 2 || worth < 2 || team->n_threads == 1) {
         work(context, 0, n, 0);
         return;
     }
-    pieces = rwkv__min(pieces, 0xffff);
+    n_parts = worth < team->n_threads ? (int)worth : team->n_threads;
+    if (2 * worth < (double)pieces) /* two for each part, or more, to take and leave */
+        pieces = (size_t)(2 * worth);
     task.work = work;
     task.context = context;
     task.n = n;
     task.piece = (groups + pieces - 1) / pieces * grain;
     task.queues = team->queues;
-    task.n_parts = n_parts = (int)rwkv__min(pieces, (size_t)team->n_threads);
     pieces = (n + task.piece - 1) / task.piece;
+    task.n_parts = n_parts = (int)rwkv__min(pieces, (size_t)n_parts);
     for (i = 0; i < n_parts; i++)
         task.queues[i * RWKV__QUEUE] =
             (uint32_t)(pieces * (size_t)i / (size_t)n_parts << 16 |
@@ -3254,18 +3332,54 @@ static void rwkv__split(const rwkv__team *team, rwkv__work work, const void *con
         return;
     }
 #endif
-#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
+#ifdef RWKV__OPENMP
 #pragma omp parallel for schedule(static) num_threads(n_parts)
 #endif
     for (i = 0; i < n_parts; i++)
         rwkv__run_part(&task, i);
 }
 
+#ifdef RWKV__OPENMP
+/* How many of what OpenMP calls processors share a core, with its arithmetic and
+ * its way to memory; 1 where nobody can be asked.                            */
+static int rwkv__processors_per_core(void)
+{
+#ifdef RWKV__ASK_CPU
+    uint32_t r[4], most;
+    rwkv__cpuid(0, 0, r);
+    most = r[0];
+    if (most >= 0x1a) {
+        rwkv__cpuid(7, 0, r);
+        if (r[3] & 1u << 15) { /* cores of two kinds                             */
+            rwkv__cpuid(0x1a, 0, r);
+            if (r[0] >> 24 == 0x20) /* this is a small one: the large may have two    */
+                return 2;
+        }
+    }
+    if (most >= 0x0b) {
+        rwkv__cpuid(0x0b, 0, r);
+        if ((r[2] >> 8 & 255) == 1 && (r[1] & 0xffff) > 0)
+            return (int)(r[1] & 0xffff);
+    }
+    rwkv__cpuid(0x80000000u, 0, r); /* AMD before Zen 2                             */
+    if (r[0] >= 0x8000001eu) {
+        rwkv__cpuid(0x8000001eu, 0, r);
+        return (int)(r[1] >> 8 & 255) + 1;
+    }
+#endif
+    return 1;
+}
+#endif
+
+/* As many as OpenMP would take, but not more than there are cores.           */
 static int rwkv__default_threads(const rwkv_parallel *parallel)
 {
-#if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
-    if (!parallel->run)
-        return omp_get_max_threads() < 256 ? omp_get_max_threads() : 256;
+#ifdef RWKV__OPENMP
+    if (!parallel->run) {
+        const int cores = omp_get_num_procs() / rwkv__processors_per_core();
+        const int n = omp_get_max_threads() < cores ? omp_get_max_threads() : cores;
+        return n < 1 ? 1 : n < 256 ? n : 256;
+    }
 #endif
     (void)parallel;
     return 1;
@@ -4584,6 +4698,11 @@ static void rwkv__multiply(const rwkv__pass *pass, const rwkv__matmul *product, 
     rwkv__products    all;
     size_t            panels = 0, inputs = 0;
     double            multiply_adds = 0;
+    /* the most panels that a kernel takes together                             */
+    const size_t      grain = product->by_columns             ? 8
+                              : product->storage > RWKV__BF16 ? 1
+                              : pass->T > 1                   ? 2
+                                                              : 4;
     all.pass = pass;
     all.product = product;
     all.n = n;
@@ -4597,8 +4716,8 @@ static void rwkv__multiply(const rwkv__pass *pass, const rwkv__matmul *product, 
     }
     if (all.product->storage > RWKV__BF16 && !all.product->packed)
         rwkv__split(team, rwkv__pack_rows, &all, pass->T, 1,
-                    4.0 * (double)pass->T * (double)inputs);
-    rwkv__split(team, rwkv__multiply_panels, &all, panels, 4, multiply_adds);
+                    16.0 * (double)pass->T * (double)inputs);
+    rwkv__split(team, rwkv__multiply_panels, &all, panels, grain, multiply_adds);
 }
 
 /* ============================================================================

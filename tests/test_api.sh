@@ -142,7 +142,7 @@ if have nm; then
     check 'RWKV_NO_MMAP: no mapping' lacks RWKV_NO_MMAP "$mapping"
     check 'RWKV_NO_MMAP: files are read' has RWKV_NO_MMAP 'T rwkv_load'
     check 'RWKV_NO_MALLOC: no allocation' lacks RWKV_NO_MALLOC 'U (malloc|calloc|realloc|free)'
-    check 'RWKV_NO_SIMD: scalar alone' lacks RWKV_NO_SIMD '. rwkv__.*_(avx2|avx512|neon)'
+    check 'RWKV_NO_SIMD: scalar alone' lacks RWKV_NO_SIMD '. rwkv__.*_(ssse3|avx2|avxvnni|avx512|neon|dotprod|simd128)'
     check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_(token|utf8).*'
     check 'RWKV_NO_SAMPLER' lacks RWKV_NO_SAMPLER 'T rwkv_sample'
     check 'RWKV_NO_SAMPLER leaves the probabilities' has RWKV_NO_SAMPLER 'T rwkv_(logprob|score)'

@@ -6,7 +6,7 @@
 
 #if (defined(__unix__) || defined(__APPLE__)) && !defined(__EMSCRIPTEN__) && \
     !defined(TEST_NO_PTHREAD)
-#include <pthread.h>
+#include "../examples/pool.h"
 #include <time.h>
 #define TEST_PTHREAD 1
 #else
@@ -24,6 +24,8 @@ static const shape shapes[] = {
     {1000, 257, 190, 777, 1, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 3},
     {301, 130, 130, 520, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 4},
     {1000, 257, 190, 777, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 5},
+    {1500, 270, 20, 1000, 1, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 6}, /* one token is split */
+    {1500, 270, 20, 33, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 7},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -97,6 +99,14 @@ static void run_threads(int n, void (*fn)(void *ctx, int i), void *ctx, void *us
         if (started[i]) pthread_join(thread[i], NULL);
     }
 }
+
+static pool *threads; /* of the hook that follows                                 */
+
+static void run_pool(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    hook_note((hook *)user, n);
+    pool_run(n, fn, ctx, threads);
+}
 #endif
 
 /* ---- cases -------------------------------------------------------------- */
@@ -130,6 +140,9 @@ static void check_hook(void (*run)(int, void (*)(void *, int), void *, void *), 
             h.limit = o.n_threads = thread_counts[c];
             o.parallel.run = run;
             o.parallel.user = &h;
+#if TEST_PTHREAD
+            threads = pool_new(thread_counts[c]);
+#endif
             split = load_image(&m, &o);
             state = rwkv_state_new(split);
             run_tokens(state, tokens, TOKENS, shapes[i].V);
@@ -144,6 +157,9 @@ static void check_hook(void (*run)(int, void (*)(void *, int), void *, void *), 
             }
             rwkv_state_free(state);
             rwkv_free(split);
+#if TEST_PTHREAD
+            pool_free(threads);
+#endif
         }
         rwkv_state_free(single);
         rwkv_free(model);
@@ -170,6 +186,16 @@ static void on_threads(void)
 #endif
 }
 
+/* The pool of examples/pool.h.                                               */
+static void in_a_pool(void)
+{
+#if TEST_PTHREAD
+    check_hook(run_pool, 1);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
+
 #if TEST_PTHREAD
 typedef struct timeline {
     rwkv_state *state;
@@ -186,10 +212,10 @@ static void *timeline_run(void *argument)
 }
 #endif
 
-/* One model, eight states, each on its own thread, each calling the hook.    */
-static void several_states_at_once(void)
-{
 #if TEST_PTHREAD
+/* One model, eight states, each on its own thread, each calling the hook.    */
+static void check_several(void (*run)(int, void (*)(void *, int), void *, void *), void *user)
+{
     enum { STATES = 8 };
     const shape *s = &shapes[1];
     model_image m = model_image_new(s);
@@ -199,7 +225,8 @@ static void several_states_at_once(void)
     pthread_t thread[STATES];
     int i;
     o.n_threads = 3;
-    o.parallel.run = run_threads;
+    o.parallel.run = run;
+    o.parallel.user = user;
     split = load_image(&m, &o);
     for (i = 0; i < STATES; i++) {
         lines[i].state = rwkv_state_new(split);
@@ -220,6 +247,69 @@ static void several_states_at_once(void)
     rwkv_free(single);
     rwkv_free(split);
     model_image_free(&m);
+}
+#endif
+
+static void several_states_at_once(void)
+{
+#if TEST_PTHREAD
+    check_several(run_threads, NULL);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
+
+/* With one pool, which is lent to one of them at a time.                      */
+static void several_states_in_a_pool(void)
+{
+#if TEST_PTHREAD
+    pool *one = pool_new(3);
+    check_several(pool_run, one);
+    pool_free(one);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
+
+#if TEST_PTHREAD
+static void count_part(void *context, int i)
+{
+    int *count = (int *)context;
+    count[i]++;
+}
+
+/* Does the pool do every part, and once? */
+static void check_parts(pool *p, int n)
+{
+    int count[20], i, wrong = 0;
+    memset(count, 0, sizeof count);
+    pool_run(n, count_part, count, p);
+    for (i = 0; i < 20; i++) wrong += count[i] != (i < n);
+    CHECK_MSG(!wrong, "%d parts: %d wrong", n, wrong);
+}
+#endif
+
+/* More parts than threads, and fewer; threads that are awake, or sleep; none. */
+static void a_pool_does_every_part(void)
+{
+#if TEST_PTHREAD
+    static const int sizes[] = {1, 2, 3, 16};
+    const struct timespec enough = {0, 50000000}; /* to fall asleep                   */
+    int i, n, round;
+    for (i = 0; i < 4; i++) {
+        pool *p = pool_new(sizes[i]);
+        if (!CHECK(p != NULL)) return;
+        CHECK_INT(p->n, sizes[i] - 1);
+        for (round = 0; round < 200; round++)
+            for (n = 1; n <= 20; n++) check_parts(p, n);
+        for (n = 1; n <= 20; n += 6) {
+            nanosleep(&enough, NULL);
+            check_parts(p, n);
+        }
+        pool_free(p);
+        pool_free(pool_new(sizes[i])); /* before its threads have done anything         */
+    }
+    pool_free(NULL);
 #else
     SKIP("no POSIX threads on this system");
 #endif
@@ -309,6 +399,142 @@ static void most_threads(void)
     rwkv_state_free(b);
     rwkv_free(single);
     rwkv_free(split);
+    model_image_free(&m);
+}
+
+/* ---- when work is split ------------------------------------------------- */
+
+static void count_nothing(const void *context, size_t begin, size_t end, int part)
+{
+    (void)context;
+    (void)begin;
+    (void)end;
+    (void)part;
+}
+
+/* The parts that so much work is split into; 0: it is not.                   */
+static int parts_of(double multiply_adds, size_t n, int n_threads)
+{
+    uint32_t queues[16 * RWKV__QUEUE];
+    rwkv_parallel parallel;
+    rwkv__team team;
+    hook h = {0, 0, 0, 0};
+    h.limit = n_threads;
+    parallel.run = run_forward;
+    parallel.user = &h;
+    team.parallel = &parallel;
+    team.n_threads = n_threads;
+    team.queues = queues;
+    rwkv__split(&team, count_nothing, NULL, n, 1, multiply_adds);
+    CHECK_INT(h.bad, 0);
+    return h.most;
+}
+
+/* As many parts as are worth a thread, as there are threads, and units.      */
+static void what_is_worth_it(void)
+{
+    const double worth = RWKV__WORTH_SPLITTING;
+    CHECK_INT(parts_of(0, 100, 16), 0);
+    CHECK_INT(parts_of(worth, 100, 16), 0);
+    CHECK_INT(parts_of(2 * worth - 1, 100, 16), 0);
+    CHECK_INT(parts_of(2 * worth, 100, 16), 2);
+    CHECK_INT(parts_of(7 * worth, 100, 16), 7);
+    CHECK_INT(parts_of(7 * worth, 100, 4), 4);
+    CHECK_INT(parts_of(7 * worth, 100, 1), 0);
+    CHECK_INT(parts_of(7 * worth, 3, 16), 3);
+    CHECK_INT(parts_of(7 * worth, 1, 16), 0);
+    CHECK_INT(parts_of(1e18, 1000000, 16), 16);
+}
+
+/* A model as small as the bundled one leaves the hook alone while it writes, and
+ * one of the smallest shape that is published does not.                       */
+static void small_models_are_not_split(void)
+{
+    static const shape sizes[] = {
+        {1024, 160, 160, 640, 1, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 1},
+        {1024, 768, 768, 3072, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 1},
+    };
+    int i, token, tokens[TOKENS];
+    random_tokens(9, 1024, tokens, TOKENS);
+    for (i = 0; i < 2; i++) {
+        model_image m = model_image_new(&sizes[i]);
+        rwkv_options o = options_isa(NULL);
+        rwkv_model *model;
+        rwkv_state *state;
+        hook h = {2, 0, 0, 0};
+        o.n_threads = 2;
+        o.parallel.run = run_forward;
+        o.parallel.user = &h;
+        model = load_image(&m, &o);
+        state = rwkv_state_new(model);
+        for (token = 0; token < 3; token++) CHECK(rwkv_eval(tokens[token], state) != NULL);
+        CHECK_INT(h.calls, i == 0 ? 0 : 3 * 5); /* four products of a layer, and the head */
+        CHECK(rwkv_eval_sequence(tokens, TOKENS, state) != NULL);
+        CHECK_MSG(h.calls > 3 * 5 * i, "a prompt is not split: %ld calls", h.calls);
+        rwkv_state_free(state);
+        rwkv_free(model);
+        model_image_free(&m);
+    }
+}
+
+#if defined(_OPENMP)
+/* Cores that this process may use: of each, one processor is the first of those
+ * that share it. 0: the system does not tell.                                 */
+static int count_cores(void)
+{
+    char path[128];
+    FILE *file;
+    int cpu, first, n = 0;
+    for (cpu = 0; cpu < 4096; cpu++) {
+        sprintf(path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+        file = fopen(path, "r");
+        if (!file) continue;
+        n += fscanf(file, "%d", &first) == 1 && first == cpu;
+        fclose(file);
+    }
+    return n;
+}
+#endif
+
+/* Nobody asked for threads: no more than OpenMP would take, than there are cores,
+ * or than the library has; and any number if it is asked for.                */
+static void how_many_by_default(void)
+{
+    model_image m = model_image_new(&shapes[0]);
+    rwkv_options o = options_isa(NULL);
+    rwkv_model *model;
+    o.parallel.run = run_forward; /* says nothing of how many threads it has        */
+    model = load_image(&m, &o);
+    CHECK_INT(model->n_threads, 1);
+    rwkv_free(model);
+    o.parallel.run = NULL;
+#if defined(_OPENMP)
+    {
+        const int before = omp_get_max_threads(), cores = count_cores();
+        static const int set[] = {1, 2, 300};
+        int i;
+        for (i = 0; i < 3; i++) {
+            omp_set_num_threads(set[i]);
+            model = load_image(&m, &o);
+            CHECK_MSG(model->n_threads >= 1 && model->n_threads <= set[i] &&
+                      model->n_threads <= 256 && model->n_threads <= omp_get_num_procs() &&
+                      (cores == 0 || model->n_threads <= cores), "%d of %d, with %d cores",
+                      model->n_threads, set[i], cores);
+            if (omp_get_num_procs() == cores && cores <= 256)
+                CHECK_INT(model->n_threads, set[i] < cores ? set[i] : cores);
+            rwkv_free(model);
+        }
+        omp_set_num_threads(before);
+    }
+#else
+    model = load_image(&m, &o);
+    CHECK_INT(model->n_threads, 1);
+    rwkv_free(model);
+#endif
+    o.n_threads = 200;
+    model = load_image(&m, &o);
+    CHECK_INT(model->n_threads, 200);
+    rwkv_free(model);
     model_image_free(&m);
 }
 
@@ -431,10 +657,16 @@ int main(int argc, char **argv)
     RUN(from_the_middle);
     RUN(without_a_hook);
     RUN(on_threads);
+    RUN(in_a_pool);
     RUN(several_states_at_once);
+    RUN(several_states_in_a_pool);
+    RUN(a_pool_does_every_part);
     RUN(batch);
     RUN(bad_counts);
     RUN(most_threads);
+    RUN(what_is_worth_it);
+    RUN(small_models_are_not_split);
+    RUN(how_many_by_default);
     RUN(every_unit_once);
     RUN(a_slow_part_is_relieved);
     return test_end();
