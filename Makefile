@@ -16,13 +16,14 @@ PTHREAD = $(call has,-pthread)
 EXAMPLES = $(patsubst examples/%.c,$B/%,$(wildcard examples/*.c))
 TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
 FUZZERS = $(patsubst tests/%.c,$B/%,$(wildcard tests/fuzz_*.c))
-SCRIPTS = tests/test_api.sh tests/test_examples.sh tests/test_convert.py
+SCRIPTS = tests/test_api.sh tests/test_examples.sh tests/test_bench.sh tests/test_convert.py
 
 help:
 	@echo 'make          this list'
 	@echo 'make demo     build, and have the bundled model write a story'
 	@echo 'make test     all tests; the last line is "N passed, M failed"'
-	@echo 'make bench    speed, beside the limits of this machine, measured in the same run'
+	@echo 'make bench    speed, beside the limits of this machine, measured in the same run; PLOT=1 draws'
+	@echo '              it, PEER=PROGRAM compares, BENCH=OPTIONS chooses: see tests/bench.c'
 	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
 	@echo 'make check    what a contributor runs: lint, sanitizers, OpenMP, emulated machines'
 	@echo 'make examples build the programs of examples/ into $B/'
@@ -65,12 +66,15 @@ test:
 	@$(MAKE) --no-print-directory -j2 $(TESTS) $(FUZZERS)
 	@CC='$(CC)' sh tests/run.sh $(TESTS) $(FUZZERS) $(SCRIPTS)
 
-bench: $B/bench bench_text
-	@$B/bench examples/story.rwkv
-	@$B/bench --type bf16 169M
-	@$B/bench --type f16 169M
-	@$B/bench --type f32 169M
-	@$B/bench --type bf16 430M
+# BENCH holds options of tests/bench.c, PEER a program to compare with. PLOT is where to draw: 1 means
+# $B/bench.svg; the README shows tests/bench.svg, and the tables that are then in $B/bench.md
+bench: $B/bench $B/bench_text
+	@$B/bench --json $B/bench.json $(if $(PEER),--peer '$(PEER)') $(BENCH)
+	@$(if $(PLOT),$(call optional,python3); \
+		python3 tests/plot.py $B/bench.json $(PLOT:1=$B/bench.svg) && \
+		python3 tests/plot.py --table $B/bench.json > $B/bench.md && \
+		echo 'drawn: $(PLOT:1=$B/bench.svg); as tables: $B/bench.md')
+	@$(MAKE) --no-print-directory bench_text
 
 # With the published vocabularies where they are, and beside the npm package if node has it
 REFERENCE = $(or $(RWKV_REFERENCE),../shared/reference)

@@ -2166,6 +2166,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, si
                 const size_t n = rwkv__min(RWKV__USED, used.n - i);
                 for (panel = first; panel + RWKV__TALL <= end; panel += RWKV__TALL)
                     RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, RWKV__TALL, type);
+                for (; panel + 2 <= end && RWKV__TALL > 2; panel += 2)
+                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, 2, type);
                 for (; panel < end; panel++)
                     RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, 1, type);
             }
@@ -2192,7 +2194,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
         return;
     }
     while (first < end) {
-        const size_t         n = first + most <= full ? most : 1, row = first * 16;
+        const size_t         two = T == 1 && RWKV__TALL > 2 && first + 2 <= full ? 2 : 1;
+        const size_t         n = first + most <= full ? most : two, row = first * 16;
         const unsigned char *w = m->w + first * panel;
         size_t               block, p, k, v;
         for (block = 0; block < blocks; block++, w += block_bytes) {
@@ -2205,6 +2208,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
             ahead.step = T < RWKV__ROWS ? 16 * element : (16 * element * RWKV__ROWS + T - 1) / T;
             if (T == 1 && n == RWKV__TALL) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, RWKV__TALL, 1, type);
+            } else if (T == 1 && n == 2) {
+                RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 2, 1, type);
             } else if (T == 1) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 1, 1, type);
             } else if (type == RWKV_TYPE_F32 && !m->by_columns) {
@@ -2524,43 +2529,36 @@ static RWKV__TARGET void RWKV__NAME(pack)(float *x, size_t n)
     int            v;
     for (c = 0; c < n; c += RWKV__CODE_BLOCK, q += RWKV__RECORD) {
         const size_t columns = rwkv__min(RWKV__CODE_BLOCK, n - c); /* 16 or 32       */
-        RWKV__V      lanes[RWKV__PANEL], odd = RWKV__SET(0.0f), inverse;
-        float        s[16], least = 0, scale;
-        int32_t      sum;
-        for (v = 0; v < RWKV__PANEL; v++)
-            lanes[v] = odd;
-        for (i = 0; i < columns; i += 16)
-            for (v = 0; v < RWKV__PANEL; v++) {
-                const RWKV__V xi = RWKV__LOAD(x + c + i + v * RWKV__W);
-                const RWKV__V minus = RWKV__MINUS_ABS(xi);
-                lanes[v] = RWKV__LESS(minus, lanes[v], minus, lanes[v]);
-                odd = RWKV__ADD(odd, RWKV__SUB(xi, xi)); /* NaN if one is infinite   */
-            }
-        for (v = 0; v < RWKV__PANEL; v++)
-            RWKV__STORE(s + v * RWKV__W, lanes[v]);
-        for (v = 0; v < 16; v++)
-            least = s[v] < least ? s[v] : least;
+        RWKV__V      low = RWKV__SET(0.0f), odd = low, total = low, inverse;
+        float        s[16], scale;
+        int32_t      sum = 0;
+        for (i = 0; i < columns; i += RWKV__W) {
+            const RWKV__V xi = RWKV__LOAD(x + c + i), minus = RWKV__MINUS_ABS(xi);
+            low = RWKV__LESS(minus, low, minus, low);
+            odd = RWKV__ADD(odd, RWKV__SUB(xi, xi)); /* NaN if one is infinite         */
+        }
         RWKV__STORE(s, odd);
         for (v = 1; v < RWKV__W; v++)
             s[0] += s[v];
-        scale = s[0] == 0 ? -least / 127.0f : s[0]; /* NaN                         */
-        inverse = RWKV__SET(scale > 1e-30f ? 127.0f / -least : 0.0f);
-        if (!(scale > 1e-30f)) { /* nothing, or nothing that means anything         */
+        scale = s[0];
+        RWKV__STORE(s, low);
+        for (v = 1; v < RWKV__W; v++)
+            s[0] = s[v] < s[0] ? s[v] : s[0];
+        scale = scale == 0 ? -s[0] / 127.0f : scale; /* NaN                          */
+        if (scale > 1e-30f) {
+            inverse = RWKV__SET(127.0f / -s[0]);
+            for (i = 0; i < columns; i += RWKV__W) {
+                const RWKV__V t = RWKV__FMA(RWKV__LOAD(x + c + i), inverse, magic);
+                total = RWKV__ADD(total, RWKV__SUB(t, magic)); /* integers: exact       */
+                RWKV__STORE_LOW(q + i, t);
+            }
+            memset(q + columns, 0, RWKV__CODE_BLOCK - columns);
+            RWKV__STORE(s, total);
+            for (v = 0; v < RWKV__W; v++)
+                sum += (int32_t)s[v];
+        } else { /* nothing, or nothing that means anything                         */
             memset(q, 0, RWKV__CODE_BLOCK);
             scale = scale <= 1e-30f ? 0 : scale;
-            sum = 0;
-        } else {
-            for (v = 0; v < RWKV__PANEL; v++)
-                lanes[v] = RWKV__SET(0.0f);
-            for (i = 0; i < columns; i += 16)
-                for (v = 0; v < RWKV__PANEL; v++) {
-                    const size_t  at = i + (size_t)v * RWKV__W;
-                    const RWKV__V t = RWKV__FMA(RWKV__LOAD(x + c + at), inverse, magic);
-                    lanes[v] = RWKV__ADD(lanes[v], RWKV__SUB(t, magic)); /* integers     */
-                    RWKV__STORE_LOW(q + at, t);
-                }
-            memset(q + columns, 0, RWKV__CODE_BLOCK - columns);
-            sum = (int32_t)RWKV__NAME(sum16)(lanes);
         }
         memcpy(q + RWKV__CODE_BLOCK, &scale, sizeof scale);
         memcpy(q + RWKV__CODE_BLOCK + 4, &sum, sizeof sum);

@@ -1,382 +1,408 @@
 /* bench.c: how near rwkv.h comes to this machine's own limits.
  *
- *     bench [--type f32|f16|bf16|q8|q4] [--seconds N] FILE.rwkv | 169M | 430M | 1.5B
+ *     bench [--models LIST] [--types LIST] [--threads LIST] [--seconds N]
+ *           [--parts table,batch,linear,layers] [--batch MODEL] [--linear MODEL]
+ *           [--tokens N] [--peer PROGRAM] [--json FILE]
  *
- * 169M, 430M and 1.5B are random models of the paper's shapes, made on the spot
- * in a temporary file. Decoding one token reads every weight once, so its limit
- * is the read bandwidth; reading a prompt is matrix multiplication, so its limit
- * is the peak of fused multiply-adds or, for q8 and q4, of exact products of
- * 8-bit integers summed in 32 bits. Both limits are measured in turn with
- * what they limit, round after round, and what is printed are medians: on a
- * shared machine only the ratios mean something.                             */
+ * A model is `story` (the bundled one), 169M, 430M or 1.5B (random weights in the
+ * paper's shapes, made on the spot in a temporary file; TMPDIR says where), or a
+ * file. Types are f32, f16, bf16, q8 and q4; a file has its own, and q8 and q4
+ * are made of it. Every measurement is a process of its own. The parts:
+ *
+ *   table    Each model, type and number of threads. Writing a token reads every
+ *            weight once, so its limit is the read bandwidth, measured on as many
+ *            bytes as the token reads: of a cache, if the model fits into one.
+ *            What ffn.value need not read, because its inputs are zero, counts
+ *            as read. Reading a prompt of 512 tokens is matrix multiplication,
+ *            so its limit is the peak of fused multiply-adds or, for q8 and q4,
+ *            of exact products of 8-bit integers summed in 32 bits. Limits are
+ *            measured in turn with what they limit, round after round, and what
+ *            is printed are medians: on a shared machine only the ratios mean
+ *            something, and not even they, if others had much of a core. N
+ *            seconds are spent on each line, more if three rounds take longer.
+ *   batch    Tokens per second of rwkv_eval_batch for 1 to 64 states of --batch.
+ *   linear   The time and memory of --tokens tokens of --linear, one by one.
+ *   layers   Where the time of a token of the bundled model goes.
+ *
+ * --peer: another program that is measured in turn with this one, on each line of
+ * the table. PROGRAM is given to sh with four words after it: the model as it is
+ * named here (169M), the type, the number of threads, and how many tokens to read
+ * at once and then to write one by one. The last line that it prints begins with
+ * two numbers: tokens per second of writing, and of reading.
+ *
+ * --json: all figures, one object a line; tests/plot.py draws them.          */
 #include "bench.h"
-#if !defined(_WIN32)
-#include <sys/resource.h>
-#endif
+#include "bench_limits.h"
+#include "bench_models.h"
+#include "bench_curves.h"
+#include "bench_layers.h"
 
-enum { MOST_ROUNDS = 64, PREFILL = 512 };
+enum { MOST_ROUNDS = 64, PREFILL = 512, TEXT = 256, PEER_TOKENS = 256, PEER_ROUNDS = 3 };
 
-static double peak_megabytes(void)
+typedef struct settings {
+    const char *models, *types, *threads, *parts, *batch, *linear, *peer;
+    double      seconds;
+    int         tokens;
+    FILE       *json; /* or NULL                                               */
+} settings;
+
+/* ---- a line of the table ------------------------------------------------ */
+
+typedef struct line_of {
+    const char *name, *path, *peer; /* peer: or NULL                             */
+    rwkv_type   type;
+    int         n_threads;
+    double      seconds;
+} line_of;
+
+typedef struct line {
+    double decode, decode_rate, read, of_read; /* tokens/s, GB/s, GB/s, %          */
+    double prompt, prompt_rate, peak, of_peak; /* tokens/s, GFLOP/s, GFLOP/s, %    */
+    double zeros, load, resident;              /* %, ms, MB                        */
+    double others;                             /* % of a core that others used     */
+    double peer_decode, peer_prompt, own_decode, own_prompt; /* tokens/s           */
+    char   isa[16];
+} line;
+
+/* What a model writes by itself, for as long as a second; random tokens, if it is
+ * random itself.                                                             */
+static int write_text(const rwkv_info *info, rwkv_state *state, int *tokens)
+{
+    rwkv_sampler sampler;
+    double start = now();
+    int n, token = 0;
+    if (info->tokenizer == RWKV_TOKENIZER_NONE) {
+        random_tokens(2, info->n_vocab, tokens, TEXT);
+        return TEXT;
+    }
+    memset(&sampler, 0, sizeof sampler);
+    sampler.temperature = 1;
+    for (n = 0; n < TEXT && (n < 8 || now() - start < 1); n++) {
+        tokens[n] = token;
+        rwkv_eval(token, state);
+        token = rwkv_sample(&sampler, state);
+    }
+    rwkv_state_reset(state);
+    return n;
+}
+
+typedef struct zero_count {
+    const rwkv_model *model;
+    int               layer;
+    double            zeros, all;
+} zero_count;
+
+static void count_zeros(void *watcher, const rwkv__matmul *product)
+{
+    zero_count *count = (zero_count *)watcher;
+    size_t k;
+    if (product->exponent != rwkv__weights(count->model, RWKV__FFN_V, count->layer)) return;
+    for (k = 0; k < product->n_in; k++) count->zeros += product->x[k] == 0;
+    count->all += (double)product->n_in;
+    count->layer = (count->layer + 1) % rwkv__L(count->model);
+}
+
+/* How many of the inputs of ffn.value are zero in this text, in %.           */
+static double zero_share(const rwkv_model *model, rwkv_state *state, const int *tokens, int n)
+{
+    const double start = now();
+    zero_count count = {NULL, 0, 0, 0};
+    rwkv__pass pass;
+    int i;
+    count.model = model;
+    memset(&pass, 0, sizeof pass);
+    pass.m = model;
+    pass.state = state;
+    pass.T = 1;
+    pass.watch = count_zeros;
+    pass.watcher = &count;
+    for (i = 0; i < n && (i < 8 || now() - start < 1); i++) rwkv__forward(&pass, &tokens[i]);
+    return count.all > 0 ? 100 * count.zeros / count.all : 0;
+}
+
+/* Rounds of writing tokens between two looks at the read bandwidth.          */
+static void measure_decode(const line_of *in, rwkv_state *state, const int *text, int n_text,
+                           line *out)
+{
+    const double bytes = matrix_bytes(state->model), slice = in->seconds < 2 ? 0.02 : 0.2;
+    double decode[MOST_ROUNDS], limit[MOST_ROUNDS], share[MOST_ROUNDS], end, start, used;
+    reading pool;
+    int n, k, at = 0;
+    reading_init(&pool, bytes, in->n_threads);
+    read_limit(&pool);
+    for (n = 0, end = now() + in->seconds / 2; n < MOST_ROUNDS && (n < 3 || now() < end); n++) {
+        limit[n] = read_limit(&pool);
+        start = now();
+        for (k = 0, used = 0; used < slice; k++, used = now() - start)
+            rwkv_eval(text[at++ % n_text], state);
+        decode[n] = k / used;
+        limit[n] = 0.5 * (limit[n] + read_limit(&pool));
+        share[n] = 100 * decode[n] * bytes / 1e9 / limit[n];
+    }
+    reading_free(&pool);
+    out->decode = median(decode, n);
+    out->decode_rate = out->decode * bytes / 1e9;
+    out->read = median(limit, n);
+    out->of_read = median(share, n);
+}
+
+/* Rounds of reading a prompt between two looks at the peak.                  */
+static void measure_prompt(const line_of *in, const rwkv_info *info, rwkv_state *state, line *out)
+{
+    const double operations = 2 * (layer_products(info) * PREFILL + head_products(info));
+    const chains run = info->type >= RWKV_TYPE_Q8 ? dot_chains() : fma_chains();
+    const double slice = in->seconds < 2 ? 0.01 : 0.05;
+    double prompt[MOST_ROUNDS], limit[MOST_ROUNDS], share[MOST_ROUNDS], end, start, used;
+    int tokens[PREFILL], n, k;
+    random_tokens(1, info->n_vocab, tokens, PREFILL);
+    rwkv_eval_sequence(tokens, PREFILL / 4, state); /* to warm up                   */
+    for (n = 0, end = now() + in->seconds / 2; n < MOST_ROUNDS && (n < 3 || now() < end); n++) {
+        limit[n] = peak_limit(run, in->n_threads);
+        start = now();
+        for (k = 0, used = 0; used < slice; k++, used = now() - start)
+            rwkv_eval_sequence(tokens, PREFILL, state);
+        prompt[n] = k / used;
+        limit[n] = 0.5 * (limit[n] + peak_limit(run, in->n_threads));
+        share[n] = 100 * prompt[n] * operations / 1e9 / limit[n];
+    }
+    out->prompt = median(prompt, n) * PREFILL;
+    out->prompt_rate = out->prompt / PREFILL * operations / 1e9;
+    out->peak = median(limit, n);
+    out->of_peak = median(share, n);
+}
+
+/* What the peer says of itself.                                              */
+static void ask_peer(const line_of *in, double *decode, double *prompt)
 {
 #if defined(_WIN32)
-    return 0;
+    fail(in->peer, "is not run on Windows");
+    *decode = *prompt = 0;
 #else
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
+    char command[1024], text[512], last[512] = "";
+    FILE *pipe_of;
+    snprintf(command, sizeof command, "%s %s %s %d %d", in->peer, in->name, type_names[in->type],
+             in->n_threads, PEER_TOKENS);
+    pipe_of = popen(command, "r");
+    if (!pipe_of) fail(command, "cannot be run");
+    while (fgets(text, sizeof text, pipe_of))
+        if (strspn(text, " \t\r\n") != strlen(text)) memcpy(last, text, sizeof last);
+    if (pclose(pipe_of) != 0) fail(command, "failed");
+    if (sscanf(last, "%lf %lf", decode, prompt) != 2 || *decode <= 0 || *prompt <= 0)
+        fail(command, "its last line is not two numbers of tokens per second");
 #endif
 }
 
-/* ---- the limits --------------------------------------------------------- */
-
-#if defined(RWKV__AVX)
-#define AVX512 __attribute__((target("avx512f")))
-#define AVX2 __attribute__((target("avx2,fma")))
-
-/* Four streams, 64 bytes of each a step, with prefetch: the kindest way to ask
- * for memory.                                                                */
-AVX2 static uint64_t read_all(const unsigned char *p, size_t bytes)
+static void measure_peer(const line_of *in, const rwkv_info *info, rwkv_state *state, line *out)
 {
-    const size_t quarter = bytes / 4 / 64 * 64;
-    __m256i sum[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                      _mm256_setzero_si256()};
-    uint64_t out[4];
-    size_t i;
-    int s;
-    for (i = 0; i < quarter; i += 64)
-        for (s = 0; s < 4; s++) {
-            const unsigned char *q = p + (size_t)s * quarter + i;
-            _mm_prefetch((const char *)q + 1024, _MM_HINT_T0);
-            sum[s] = _mm256_add_epi64(sum[s], _mm256_load_si256((const __m256i *)(const void *)q));
-            sum[s] = _mm256_add_epi64(sum[s], _mm256_load_si256((const __m256i *)(const void *)(q + 32)));
-        }
-    for (s = 1; s < 4; s++) sum[0] = _mm256_add_epi64(sum[0], sum[s]);
-    _mm256_storeu_si256((__m256i *)(void *)out, sum[0]);
-    return out[0] + out[1] + out[2] + out[3];
-}
-
-/* Independent chains of fma; returns the operations done (2 for each fma).   */
-AVX512 static double fma_512(long steps, float *sink)
-{
-    __m512 a[16], b = _mm512_set1_ps(0.999999f), c = _mm512_set1_ps(1e-6f);
-    long j;
-    int i;
-    for (i = 0; i < 16; i++) a[i] = _mm512_set1_ps((float)i);
-    for (j = 0; j < steps; j++)
-        RWKV__UNROLL_ALL
-        for (i = 0; i < 16; i++) a[i] = _mm512_fmadd_ps(a[i], b, c);
-    for (i = 1; i < 16; i++) a[0] = _mm512_add_ps(a[0], a[i]);
-    *sink = _mm512_cvtss_f32(a[0]);
-    return 2.0 * 16 * 16 * (double)steps;
-}
-
-AVX2 static double fma_256(long steps, float *sink)
-{
-    __m256 a[12], b = _mm256_set1_ps(0.999999f), c = _mm256_set1_ps(1e-6f);
-    long j;
-    int i;
-    for (i = 0; i < 12; i++) a[i] = _mm256_set1_ps((float)i);
-    for (j = 0; j < steps; j++)
-        RWKV__UNROLL_ALL
-        for (i = 0; i < 12; i++) a[i] = _mm256_fmadd_ps(a[i], b, c);
-    for (i = 1; i < 12; i++) a[0] = _mm256_add_ps(a[0], a[i]);
-    *sink = _mm256_cvtss_f32(a[0]);
-    return 2.0 * 12 * 8 * (double)steps;
-}
-
-/* The same with products of four bytes each, as the kernels make them.       */
-__attribute__((target("avx512f,avx512bw,avx512vnni")))
-static double dot_512(long steps, float *sink)
-{
-    __m512i a[16], b = _mm512_set1_epi8(3), c = _mm512_set1_epi8(5);
-    long j;
-    int i;
-    for (i = 0; i < 16; i++) a[i] = _mm512_set1_epi32(i);
-    for (j = 0; j < steps; j++)
-        RWKV__UNROLL_ALL
-        for (i = 0; i < 16; i++) a[i] = _mm512_dpbusd_epi32(a[i], b, c);
-    for (i = 1; i < 16; i++) a[0] = _mm512_add_epi32(a[0], a[i]);
-    *sink = (float)_mm_cvtsi128_si32(_mm512_castsi512_si128(a[0]));
-    return 2.0 * 16 * 64 * (double)steps;
-}
-
-AVX2 static double dot_256(long steps, float *sink)
-{
-    __m256i a[12], b = _mm256_set1_epi8(3), one = _mm256_set1_epi16(1);
-    long j;
-    int i;
-    for (i = 0; i < 12; i++) a[i] = _mm256_set1_epi32(i);
-    for (j = 0; j < steps; j++)
-        RWKV__UNROLL_ALL
-        for (i = 0; i < 12; i++) {
-            __asm__ volatile("" : "+x"(b)); /* else all steps are one            */
-            a[i] = _mm256_add_epi32(a[i], _mm256_madd_epi16(_mm256_maddubs_epi16(b, b), one));
-        }
-    for (i = 1; i < 12; i++) a[0] = _mm256_add_epi32(a[0], a[i]);
-    *sink = (float)_mm_cvtsi128_si32(_mm256_castsi256_si128(a[0]));
-    return 2.0 * 12 * 32 * (double)steps;
-}
-
-static double dot_chains(long steps, float *sink)
-{
-    return rwkv_isa_available(4) ? dot_512(steps, sink) : dot_256(steps, sink);
-}
-
-static double fma_chains(long steps, float *sink)
-{
-    return rwkv_isa_available(3) ? fma_512(steps, sink) : fma_256(steps, sink);
-}
-#else
-static uint64_t read_all(const unsigned char *p, size_t bytes)
-{
-    const uint64_t *q = (const uint64_t *)(const void *)p;
-    const size_t quarter = bytes / 32;
-    uint64_t a = 0, b = 0, c = 0, d = 0;
-    size_t i;
-    for (i = 0; i < quarter; i++) {
-        a += q[i];
-        b += q[quarter + i];
-        c += q[2 * quarter + i];
-        d += q[3 * quarter + i];
+    double decode[2][PEER_ROUNDS], prompt[2][PEER_ROUNDS], start;
+    int tokens[PEER_TOKENS], n, i;
+    random_tokens(3, info->n_vocab, tokens, PEER_TOKENS);
+    for (n = 0; n < PEER_ROUNDS; n++) {
+        ask_peer(in, &decode[0][n], &prompt[0][n]);
+        rwkv_state_reset(state);
+        start = now();
+        rwkv_eval_sequence(tokens, PEER_TOKENS, state);
+        prompt[1][n] = PEER_TOKENS / (now() - start);
+        start = now();
+        for (i = 0; i < PEER_TOKENS; i++) rwkv_eval(tokens[i], state);
+        decode[1][n] = PEER_TOKENS / (now() - start);
     }
-    return a + b + c + d;
+    out->peer_decode = median(decode[0], n);
+    out->own_decode = median(decode[1], n);
+    out->peer_prompt = median(prompt[0], n);
+    out->own_prompt = median(prompt[1], n);
 }
 
-static double fma_chains(long steps, float *sink)
+static void measure_line(const void *input, void *output)
 {
-    float a[64];
-    long j;
-    int i;
-    for (i = 0; i < 64; i++) a[i] = (float)i;
-    for (j = 0; j < steps; j++)
-        for (i = 0; i < 64; i++) a[i] = rwkv__fma(a[i], 0.999999f, 1e-6f);
-    for (i = 0, *sink = 0; i < 64; i++) *sink += a[i];
-    return 2.0 * 64 * (double)steps;
-}
-
-static double dot_chains(long steps, float *sink)
-{
-    uint32_t a[64];
-    volatile uint32_t b = 0x03030303u;
-    long j;
-    int i;
-    for (i = 0; i < 64; i++) a[i] = (uint32_t)i;
-    for (j = 0; j < steps; j++)
-        for (i = 0; i < 64; i++) a[i] = rwkv__dot4(a[i], b, 0x05050505u);
-    for (i = 0, *sink = 0; i < 64; i++) *sink += (float)a[i];
-    return 2.0 * 64 * 4 * (double)steps;
-}
-#endif
-
-static const size_t pool_bytes = (size_t)512 << 20; /* far more than any cache     */
-static volatile uint64_t keep_integer;
-static volatile float keep_float;
-
-/* GB/s of reading memory with n threads, each its own part.                  */
-static double read_bandwidth(const unsigned char *pool, int n)
-{
-    const size_t part = pool_bytes / (size_t)n / 4096 * 4096;
-    double start = now();
-    int i;
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(static) num_threads(n)
-#endif
-    for (i = 0; i < n; i++) keep_integer = read_all(pool + (size_t)i * part, part);
-    return (double)part * n / (now() - start) / 1e9;
-}
-
-/* GFLOP/s of n threads, or GOP/s.                                            */
-static double peak_of(double (*chains)(long, float *), int n)
-{
-    double start = now(), operations = 0;
-    int i;
-#if defined(_OPENMP)
-#pragma omp parallel for schedule(static) num_threads(n) reduction(+ : operations)
-#endif
-    for (i = 0; i < n; i++) {
-        float sink;
-        operations += chains(1000000, &sink);
-        keep_float = sink;
-    }
-    return operations / (now() - start) / 1e9;
-}
-
-/* ---- the model ---------------------------------------------------------- */
-
-/* Multiply-adds of one token in the layers, and in the head.                 */
-static double layer_products(const rwkv_info *i)
-{
-    const double D = i->n_embd, A = i->n_att, F = i->n_ffn;
-    return i->n_layer * (4 * D * A + D * D + 2 * D * F);
-}
-
-static double head_products(const rwkv_info *i)
-{
-    return (double)i->n_vocab * i->n_embd;
-}
-
-/* Bytes of all matrices, which a token reads.                                */
-static double matrix_bytes(const rwkv_model *model)
-{
-    double bytes = 0;
-    int id;
-    for (id = 0; id < RWKV__TENSORS; id++)
-        if (rwkv__matrix_index(id) >= 0)
-            bytes += (double)rwkv__places_of(&model->file, id).bytes *
-                     (id == RWKV__HEAD ? 1 : (double)model->file.n_layer);
-    return bytes;
-}
-
-static void bench_threads(const char *path, int n_threads, double seconds,
-                          const unsigned char *pool)
-{
-    rwkv_options options = {0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
-    rwkv_error error;
-    rwkv_model *model;
+    const line_of *in = (const line_of *)input;
+    line *out = (line *)output;
+    double start = now(), all[2], own[2], began = start;
+    rwkv_model *model = load(in->path, in->n_threads, 0);
     rwkv_state *state;
     rwkv_info info;
-    double load, bandwidth[MOST_ROUNDS], peak[MOST_ROUNDS], decode[MOST_ROUNDS];
-    double prefill[MOST_ROUNDS], of_bandwidth[MOST_ROUNDS], of_peak[MOST_ROUNDS];
-    double bytes, operations, start, end;
-    double (*chains)(long, float *);
-    int *tokens = (int *)test_alloc(PREFILL * sizeof *tokens), n = 0, k;
-    options.n_threads = n_threads;
-    start = now();
-    model = rwkv_load(path, &options, &error);
-    load = now() - start;
-    if (!model) {
-        fprintf(stderr, "bench: %s\n", error.message);
-        exit(1);
-    }
-    state = rwkv_state_new(model);
-    if (!state) {
-        fprintf(stderr, "bench: no memory for a state\n");
-        exit(1);
-    }
+    int text[TEXT], n_text;
+    out->load = 1e3 * (now() - start);
+    worked(&all[0], &own[0]);
+    state = new_state(model);
     info = rwkv_model_info(model);
-    bytes = matrix_bytes(model);
-    chains = info.type >= RWKV_TYPE_Q8 ? dot_chains : fma_chains;
-    operations = 2 * (layer_products(&info) * PREFILL + head_products(&info));
-    random_tokens(1, info.n_vocab, tokens, PREFILL);
-    rwkv_eval_sequence(tokens, PREFILL, state); /* once, to warm up               */
-
-    for (end = now() + seconds; n < MOST_ROUNDS && (n < 5 || now() < end); n++) {
-        double used = 0;
-        bandwidth[n] = read_bandwidth(pool, n_threads);
-        start = now();
-        for (k = 0; used < 0.2; k++) {
-            rwkv_eval(tokens[k % PREFILL], state);
-            used = now() - start;
-        }
-        decode[n] = k / used;
-        bandwidth[n] = 0.5 * (bandwidth[n] + read_bandwidth(pool, n_threads));
-        of_bandwidth[n] = 100 * decode[n] * bytes / 1e9 / bandwidth[n];
-
-        peak[n] = peak_of(chains, n_threads);
-        start = now();
-        used = 0;
-        for (k = 0; used < 0.05; k++) {
-            rwkv_eval_sequence(tokens, PREFILL, state);
-            used = now() - start;
-        }
-        prefill[n] = k / used;
-        peak[n] = 0.5 * (peak[n] + peak_of(chains, n_threads));
-        of_peak[n] = 100 * prefill[n] * operations / 1e9 / peak[n];
-    }
-    printf("%7d %10.1f %8.1f %8.1f %5.0f%% %10.0f %8.0f %8.0f %5.0f%% %8.2f\n", n_threads,
-           median(decode, n), median(decode, n) * bytes / 1e9, median(bandwidth, n),
-           median(of_bandwidth, n), median(prefill, n) * PREFILL,
-           median(prefill, n) * operations / 1e9, median(peak, n), median(of_peak, n), load * 1e3);
+    n_text = write_text(&info, state, text);
+    out->zeros = zero_share(model, state, text, n_text);
+    measure_prompt(in, &info, state, out);
+    out->resident = peak_megabytes(); /* before the memory that is only read        */
+    measure_decode(in, state, text, n_text, out);
+    worked(&all[1], &own[1]);
+    out->others = 100 * (all[1] - all[0] - (own[1] - own[0])) / (now() - began);
+    if (in->peer) measure_peer(in, &info, state, out);
+    snprintf(out->isa, sizeof out->isa, "%s", info.isa);
     rwkv_state_free(state);
     rwkv_free(model);
-    free(tokens);
 }
 
-/* Load the model, read a prompt and write a token: the shape, and what memory it
- * took at the most, pages of the mapped file included.                       */
-static rwkv_info look(const char *path, double *megabytes)
+static void print_line(const line_of *in, const line *l, FILE *json)
 {
-    rwkv_error error;
-    rwkv_model *model = rwkv_load(path, NULL, &error);
-    rwkv_state *state = rwkv_state_new(model);
-    rwkv_info info = rwkv_model_info(model);
-    int tokens[PREFILL];
-    if (!state) {
-        fprintf(stderr, "bench: %s\n", model ? "no memory for a state" : error.message);
-        exit(1);
+    char resident[16] = "-";
+    if (l->resident >= 0) snprintf(resident, sizeof resident, "%.0f", l->resident);
+    printf("%-12s %-4s %3d %9.1f %6.1f %6.1f %4.0f%% %5.0f%% %8.0f %7.1f %7.1f %4.0f%% %7.2f %7s",
+           in->name, type_names[in->type], in->n_threads, l->decode, l->decode_rate, l->read,
+           l->of_read, l->zeros, l->prompt, l->prompt_rate, l->peak, l->of_peak, l->load,
+           resident);
+    if (l->others > 12) printf("  others: %.0f%%", l->others);
+    printf("\n");
+    if (l->peer_decode > 0)
+        printf("%21s peer: decode %.1f, here %.1f: %.2f times; "
+               "prompt %.0f, here %.0f: %.2f times\n",
+               "", l->peer_decode, l->own_decode, l->own_decode / l->peer_decode, l->peer_prompt,
+               l->own_prompt, l->own_prompt / l->peer_prompt);
+    if (!json) return;
+    fprintf(json, "{\"part\": \"table\", \"model\": \"%s\", \"type\": \"%s\", \"threads\": %d, ",
+            in->name, type_names[in->type], in->n_threads);
+    fprintf(json, "\"isa\": \"%s\", \"decode\": %.4g, \"decode_rate\": %.4g, \"read\": %.4g, ",
+            l->isa, l->decode, l->decode_rate, l->read);
+    fprintf(json, "\"of_read\": %.4g, \"zeros\": %.4g, \"prompt\": %.5g, \"prompt_rate\": %.5g, ",
+            l->of_read, l->zeros, l->prompt, l->prompt_rate);
+    fprintf(json, "\"peak\": %.5g, \"of_peak\": %.4g, \"load\": %.4g, \"resident\": %s, ", l->peak,
+            l->of_peak, l->load, l->resident >= 0 ? resident : "null");
+    fprintf(json, "\"others\": %.3g", l->others);
+    if (l->peer_decode > 0)
+        fprintf(json, ", \"peer_decode\": %.4g, \"peer_prompt\": %.5g, \"own_decode\": %.4g, "
+                "\"own_prompt\": %.5g",
+                l->peer_decode, l->peer_prompt, l->own_decode, l->own_prompt);
+    fprintf(json, "}\n");
+}
+
+/* The types of a model that are to be measured: those asked for, or those it is
+ * known with, or a file's own.                                               */
+static const char *types_of(const char *name, const char *types)
+{
+    if (types) return types;
+    return known(name) ? known(name)->types : type_names[look(name).type];
+}
+
+static void table(const settings *s)
+{
+    char names[512], *name, *rest = names;
+    printf("%-12s %-4s %3s %9s %6s %6s %5s %6s %8s %7s %7s %5s %7s %7s\n", "model", "type", "thr",
+           "decode/s", "GB/s", "of", "", "zeros", "prompt/s", "GFLOP/s", "of", "", "load ms",
+           "RSS MB");
+    snprintf(names, sizeof names, "%s", s->models);
+    while ((name = next_word(&rest)) != NULL) {
+        const char *types = types_of(name, s->types);
+        while (*types) {
+            line_of in;
+            line out;
+            const char *threads = s->threads;
+            in.name = name;
+            in.type = next_type(&types);
+            in.path = model_path(name, in.type);
+            in.peer = s->peer;
+            in.seconds = s->seconds;
+            while (in.path && (in.n_threads = next_number(&threads)) > 0) {
+                in_child(measure_line, &in, &out, sizeof out);
+                print_line(&in, &out, s->json);
+                fflush(stdout);
+            }
+        }
     }
-    random_tokens(1, info.n_vocab, tokens, PREFILL);
-    rwkv_eval_sequence(tokens, PREFILL, state);
-    rwkv_eval(tokens[0], state);
-    *megabytes = peak_megabytes();
-    rwkv_state_free(state);
-    rwkv_free(model);
-    return info;
+    printf("decode/s, prompt/s: tokens per second written one by one, read %d at once\n"
+           "GB/s: as if all matrices were read; zeros: inputs of ffn.value that need no reading\n"
+           "GFLOP/s: for q8, q4 of integers; others: what else ran meanwhile, in %% of a core\n\n",
+           PREFILL);
+}
+
+/* ---- the program -------------------------------------------------------- */
+
+static void batch(const settings *s)
+{
+    const char *types = s->types ? s->types : is_shape(s->batch) ? "bf16,q8,q4" : NULL;
+    int first = 1;
+    for (types = types_of(s->batch, types); *types;) {
+        const rwkv_type type = next_type(&types);
+        const char *path = model_path(s->batch, type), *threads = s->threads;
+        int n_threads;
+        while (path && (n_threads = next_number(&threads)) > 0) {
+            batch_line(s->batch, path, type, n_threads, s->seconds, first, s->json);
+            first = 0;
+        }
+    }
+    printf("\n");
+}
+
+static void linear(const settings *s)
+{
+    const char *types = types_of(s->linear, s->types), *path = NULL;
+    rwkv_type type = RWKV_TYPE_DEFAULT;
+    while (!path && *types) path = model_path(s->linear, type = next_type(&types));
+    if (path) linear_curve(s->linear, path, type, s->tokens, s->json);
+}
+
+static void layers(const settings *s)
+{
+    const char *types = types_of("story", s->types);
+    int n_threads = 1, n;
+    const char *threads = s->threads;
+    while ((n = next_number(&threads)) > 0)
+        if (n > n_threads) n_threads = n;
+    while (*types) {
+        const rwkv_type type = next_type(&types);
+        const char *path = model_path("story", type);
+        if (path) layers_of("story", path, type, n_threads, s->seconds, s->json);
+    }
 }
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench [--type f32|f16|bf16|q8|q4] [--seconds N] FILE.rwkv | 169M | 430M | 1.5B\n");
+    fprintf(stderr,
+            "usage: bench [--models LIST] [--types LIST] [--threads LIST] [--seconds N]\n"
+            "             [--parts table,batch,linear,layers] [--batch MODEL] [--linear MODEL]\n"
+            "             [--tokens N] [--peer PROGRAM] [--json FILE]\n"
+            "a model is story, 169M, 430M, 1.5B or a file; a type f32, f16, bf16, q8 or q4\n");
     return 2;
+}
+
+static int valid(const settings *s)
+{
+    const char *types = s->types ? s->types : "", *threads = s->threads;
+    while (*types)
+        if (next_type(&types) == RWKV_TYPE_DEFAULT) return 0;
+    while (*threads) {
+        const int n = next_number(&threads);
+        if (n < 1 || n > MOST_THREADS) return 0;
+    }
+    return s->seconds > 0 && s->tokens >= 2;
 }
 
 int main(int argc, char **argv)
 {
-    static const char *const type_names[] = {"", "f32", "f16", "bf16", "q8", "q4"};
-    shape s = {50277, 768, 768, 3072, 12, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 1};
-    double seconds = 5, megabytes;
-    const char *what = NULL, *path = NULL;
-    char temporary[512];
-    void *memory;
-    unsigned char *pool;
-    rwkv_info info;
-    int i, n_threads, most = 1;
-    for (i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--type") == 0 && i + 1 < argc) {
-            for (s.type = RWKV_TYPE_F32; strcmp(type_names[s.type], argv[i + 1]) != 0;) {
-                if (s.type == RWKV_TYPE_Q4) return usage();
-                s.type = (rwkv_type)(s.type + 1);
-            }
-            i++;
-        } else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
-            seconds = atof(argv[++i]);
-        } else if (argv[i][0] != '-' && !what) {
-            what = argv[i];
-        } else {
-            return usage();
-        }
-    }
-    if (!what) return usage();
-    if (strcmp(what, "169M") == 0 || strcmp(what, "430M") == 0 || strcmp(what, "1.5B") == 0) {
-        if (what[0] == '4') s.L = 24, s.D = s.A = 1024, s.F = 4096;
-        if (what[1] == '.') s.L = 24, s.D = s.A = 2048, s.F = 8192;
-        path = temporary_path(temporary);
-        if (model_write_file(&s, path) != 0) {
-            fprintf(stderr, "bench: cannot write %s\n", path);
-            remove(path);
-            return 1;
-        }
-    } else {
-        path = what;
-    }
-    info = look(path, &megabytes);
-    pool = aligned_bytes(pool_bytes + 4096, &memory);
-    memset(pool, 1, pool_bytes + 4096);
-    printf("%s: %d layers x %d, vocabulary %d, %s, %.0f MB, isa %s, prompts of %d tokens\n", what,
-           info.n_layer, info.n_embd, info.n_vocab, type_names[info.type],
-           (double)info.model_bytes / 1e6, info.isa, PREFILL);
-    printf("a state takes %.2f MB, %.3f MB saved; peak memory %.0f MB\n",
-           (double)info.state_bytes / 1e6, (double)info.save_bytes / 1e6, megabytes);
-    printf("%7s %10s %8s %8s %6s %10s %8s %8s %6s %8s\n", "threads", "decode t/s", "GB/s", "of", "",
-           "prompt t/s", "GFLOP/s", "of", "", "load ms");
+    settings s = {"story,169M,430M,1.5B", NULL, "1", "table,batch,linear,layers", "169M", "story",
+                  NULL, 3, 16384, NULL};
+    const char *json = NULL;
+    int i;
 #if defined(_OPENMP)
-    most = 2;
+    s.threads = "1,2";
 #endif
-    for (n_threads = 1; n_threads <= most; n_threads++) {
-        bench_threads(path, n_threads, seconds, pool);
-        fflush(stdout);
+    for (i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--models") == 0) s.models = argv[i + 1];
+        else if (strcmp(argv[i], "--types") == 0) s.types = argv[i + 1];
+        else if (strcmp(argv[i], "--threads") == 0) s.threads = argv[i + 1];
+        else if (strcmp(argv[i], "--seconds") == 0) s.seconds = atof(argv[i + 1]);
+        else if (strcmp(argv[i], "--parts") == 0) s.parts = argv[i + 1];
+        else if (strcmp(argv[i], "--batch") == 0) s.batch = argv[i + 1];
+        else if (strcmp(argv[i], "--linear") == 0) s.linear = argv[i + 1];
+        else if (strcmp(argv[i], "--tokens") == 0) s.tokens = atoi(argv[i + 1]);
+        else if (strcmp(argv[i], "--peer") == 0) s.peer = argv[i + 1];
+        else if (strcmp(argv[i], "--json") == 0) json = argv[i + 1];
+        else return usage();
     }
-    free(memory);
-    if (path == temporary) remove(path);
+    if (i < argc || !valid(&s)) return usage();
+    if (s.seconds / 10 < limit_seconds) limit_seconds = s.seconds / 10;
+    if (json && !(s.json = fopen(json, "w"))) fail(json, strerror(errno));
+    catch_signals();
+    if (strstr(s.parts, "table")) table(&s);
+    if (strstr(s.parts, "batch")) batch(&s);
+    if (strstr(s.parts, "linear")) linear(&s);
+    if (strstr(s.parts, "layers")) layers(&s);
+    remove_temporary();
+    if (s.json && fclose(s.json) != 0) fail(json, "cannot be written");
     return 0;
 }

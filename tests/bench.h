@@ -16,9 +16,9 @@
 static inline double now(void)
 {
     struct timespec t;
-#if defined(TIME_UTC)
+#if defined(_WIN32) && defined(TIME_UTC)
     timespec_get(&t, TIME_UTC);
-#else /* before C11 */
+#else /* never set back */
     clock_gettime(CLOCK_MONOTONIC, &t);
 #endif
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
