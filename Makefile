@@ -40,8 +40,9 @@ examples: $(EXAMPLES)
 
 $B/%: examples/%.c rwkv.h $(wildcard examples/*.h)
 	@mkdir -p $B
-	$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
+	$(CC) $(CFLAGS) $(WARNINGS) $(if $(filter threads,$*),$(PTHREAD)) $< -o $@ $(LDLIBS)
 
+$B/test_parallel: examples/pool.h
 $B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h tests/simde/*.h)
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< -o $@ $(LDLIBS)

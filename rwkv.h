@@ -1587,8 +1587,8 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
 #define RWKV__CODES_ONLY
 #define RWKV__NAME(name)          rwkv__##name##_avxvnni
 #define RWKV__TARGET_CODES        __attribute__((target("avxvnni,avx2,fma,f16c")))
-#define RWKV__DOT(sum, w, x)      _mm256_dpbusd_avx_epi32(sum, w, x)
-#define RWKV__DOT_8(sum, w, x)    _mm256_dpbusd_avx_epi32(sum, w, x)
+#define RWKV__DOT(sum, w, x)      rwkv__sum_avx2(_mm256_dpbusd_avx_epi32(sum, w, x))
+#define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, w, x)
 #define RWKV__FLIP(a)             _mm256_xor_si256(a, _mm256_set1_epi8(-128))
 #define RWKV__ZERO_8              128
 #define RWKV__CODE_ROWS           6
@@ -1596,7 +1596,8 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
 #define RWKV__NAME(name)          rwkv__##name##_avx2
 #define RWKV__TARGET_CODES        RWKV__TARGET
 #define RWKV__PAIRS(a)            _mm256_madd_epi16(a, _mm256_set1_epi16(1))
-#define RWKV__DOT(sum, w, x)      _mm256_add_epi32(sum, RWKV__PAIRS(_mm256_maddubs_epi16(w, x)))
+#define RWKV__DOT(sum, w, x)      rwkv__sum_avx2(_mm256_add_epi32( \
+                                      sum, RWKV__PAIRS(_mm256_maddubs_epi16(w, x))))
 #define RWKV__DOT_8(sum, w, x)    RWKV__DOT(sum, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
 #define RWKV__FLIP(a)             (a)
 #define RWKV__ZERO_8              0
@@ -1649,6 +1650,16 @@ RWKV__INLINE RWKV__TARGET void rwkv__store_low_ssse3(unsigned char *p, __m128 t)
 #define RWKV__STORE_LOW(p, t)     rwkv__store_low_avx2(p, t)
 
 #ifdef RWKV__AVX2_PASS
+/* gcc would keep a sum twice, once as 4 integers and once as 8, and run out of
+ * registers; behind an empty asm it is one.                                  */
+RWKV__INLINE RWKV__TARGET __m256i rwkv__sum_avx2(__m256i sum)
+{
+#ifndef __clang__
+    __asm__("" : "+x"(sum));
+#endif
+    return sum;
+}
+
 RWKV__INLINE RWKV__TARGET void rwkv__unzip_avx2(__m256 *f)
 {
     const __m256 a = f[0], b = f[1], c = f[2], d = f[3];

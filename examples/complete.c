@@ -23,7 +23,7 @@ static const char usage[] =
     "  --no-echo        do not repeat the prompt on standard output\n"
     "  --quiet          nothing on standard error unless it is an error\n"
 #ifdef _OPENMP
-    "  --threads N      threads to use (as many as OpenMP has)\n"
+    "  --threads N      threads to use (as many as there are cores)\n"
 #else
     "  --threads N      no effect without OpenMP; build with cc -O2 -fopenmp\n"
 #endif

@@ -52,8 +52,11 @@ chat() { "$T/chat" --length 60 --seed 7 "$@" "$MODEL"; }
 programs=$(cd examples && ls ./*.c | sed 's|^./||; s|[.]c$||')
 
 for name in $programs; do
+    pthread=
+    [ "$name" = threads ] && echo 'int main(void) { return 0; }' >"$T/none.c" &&
+        $CC -pthread -o "$T/none.out" "$T/none.c" 2>/dev/null && pthread=-pthread
     # shellcheck disable=SC2086
-    $CC -std=c99 $CFLAGS -o "$T/$name" "examples/$name.c" -lm &
+    $CC -std=c99 $CFLAGS $pthread -o "$T/$name" "examples/$name.c" -lm &
 done
 wait
 for name in $programs; do
@@ -731,6 +734,32 @@ check "quantize: --type is checked" fails 2 '^quantize: --type: expected q8 or q
 check "quantize: no OUT" fails 2 "the name of the one to write" "$T/quantize" "$MODEL"
 check "quantize: an empty OUT" fails 2 "the name of the one to write" "$T/quantize" "$MODEL" ''
 check "quantize: --help" runs "$T/quantize" --help
+
+# ---- threads
+
+runs "$T/threads" --threads 1 "$MODEL"
+status=$?
+if [ $status -eq 1 ] && grep -q '^threads: needs POSIX threads' "$T/err"; then
+    echo "skipped: threads (this system has no POSIX threads)"
+else
+    check "threads: runs" [ $status -eq 0 ]
+    tell --seed 2 --length 40 "$MODEL" "The old king" >"$T/expected"
+    runs "$T/threads" --threads 5 --seed 2 --length 40 "$MODEL" "The old king"
+    check "threads: exit status" [ $? -eq 0 ]
+    check "threads: the text is the one complete writes" same expected out
+    check "threads: a row for each number" \
+        [ "$(sed -n 's/^ *\([0-9]*\) *[1-9][0-9]* *[1-9][0-9]*$/\1/p' "$T/err" | tr '\n' ' ')" \
+        = "1 2 3 4 5 " ]
+    check "threads: the same bits" grep -q '^1 to 5 threads: the same logits, to the bit$' "$T/err"
+    check "threads: more than there are cores" \
+        runs "$T/threads" --threads 16 --length 9 "$MODEL" "One day, the fox went to the river. "
+    check "threads: the same bits then" grep -q '^1 to 16 threads: the same' "$T/err"
+    check "threads: --length 0" runs "$T/threads" --threads 2 --length 0 "$MODEL"
+    check "threads: a bad value" fails 2 '--threads: expected .*"0"' "$T/threads" --threads 0 "$MODEL"
+    check "threads: no model" fails 2 "expected a model" "$T/threads"
+    check "threads: no such model" fails 1 "none: " "$T/threads" "$T/none"
+    check "threads: --help" runs "$T/threads" --help
+fi
 
 # ---- on a terminal: colours, lines, Ctrl-C
 

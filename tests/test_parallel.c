@@ -278,16 +278,53 @@ static void count_part(void *context, int i)
     count[i]++;
 }
 
-/* Does the pool do every part, and once? */
-static void check_parts(pool *p, int n)
+/* How many of 20 parts the pool does not do as often as it should: those below n
+ * once.                                                                      */
+static int wrong_parts(pool *p, int n)
 {
     int count[20], i, wrong = 0;
     memset(count, 0, sizeof count);
     pool_run(n, count_part, count, p);
     for (i = 0; i < 20; i++) wrong += count[i] != (i < n);
-    CHECK_MSG(!wrong, "%d parts: %d wrong", n, wrong);
+    return wrong;
+}
+
+typedef struct caller {
+    pool *p;
+    int   wrong;
+} caller;
+
+static void *caller_run(void *argument)
+{
+    caller *c = (caller *)argument;
+    int i;
+    for (i = 0; i < 20000; i++) c->wrong += wrong_parts(c->p, 1 + i % 5);
+    return NULL;
 }
 #endif
+
+static void a_pool_has_several_callers(void)
+{
+#if TEST_PTHREAD
+    enum { CALLERS = 4 };
+    caller callers[CALLERS];
+    pthread_t thread[CALLERS];
+    pool *p = pool_new(3);
+    int i;
+    for (i = 0; i < CALLERS; i++) {
+        callers[i].p = p;
+        callers[i].wrong = 0;
+        if (!CHECK(pthread_create(&thread[i], NULL, caller_run, &callers[i]) == 0)) return;
+    }
+    for (i = 0; i < CALLERS; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK_INT(callers[i].wrong, 0);
+    }
+    pool_free(p);
+#else
+    SKIP("no POSIX threads on this system");
+#endif
+}
 
 /* More parts than threads, and fewer; threads that are awake, or sleep; none. */
 static void a_pool_does_every_part(void)
@@ -301,10 +338,10 @@ static void a_pool_does_every_part(void)
         if (!CHECK(p != NULL)) return;
         CHECK_INT(p->n, sizes[i] - 1);
         for (round = 0; round < 200; round++)
-            for (n = 1; n <= 20; n++) check_parts(p, n);
+            for (n = 1; n <= 20; n++) CHECK_INT(wrong_parts(p, n), 0);
         for (n = 1; n <= 20; n += 6) {
             nanosleep(&enough, NULL);
-            check_parts(p, n);
+            CHECK_INT(wrong_parts(p, n), 0);
         }
         pool_free(p);
         pool_free(pool_new(sizes[i])); /* before its threads have done anything         */
@@ -661,6 +698,7 @@ int main(int argc, char **argv)
     RUN(several_states_at_once);
     RUN(several_states_in_a_pool);
     RUN(a_pool_does_every_part);
+    RUN(a_pool_has_several_callers);
     RUN(batch);
     RUN(bad_counts);
     RUN(most_threads);
