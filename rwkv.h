@@ -1546,7 +1546,7 @@ RWKV__INLINE RWKV__TARGET __m128 rwkv__fma2_ssse3(__m128 a, __m128 b, __m128 c)
     return _mm_cvtpd_ps(_mm_castsi128_pd(_mm_add_epi64(bits, step)));
 }
 
-RWKV__INLINE RWKV__TARGET __m128 rwkv__fma_ssse3(__m128 a, __m128 b, __m128 c)
+static RWKV__TARGET __m128 rwkv__fma_ssse3(__m128 a, __m128 b, __m128 c)
 {
     return _mm_movelh_ps(rwkv__fma2_ssse3(a, b, c),
                          rwkv__fma2_ssse3(_mm_movehl_ps(a, a), _mm_movehl_ps(b, b),
@@ -2941,6 +2941,31 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__ma
         }
 }
 
+/* All rows; values of 7 bits, and of 8.                                       */
+static RWKV__TARGET_CODES void RWKV__NAME(made_tiles)(const rwkv__matmul *m,
+                                                      const RWKV__NAME(chunk) *c, size_t panel,
+                                                      size_t block, size_t T,
+                                                      const unsigned char *made)
+{
+    size_t t;
+    for (t = 0; t + RWKV__CODE_ROWS <= T; t += RWKV__CODE_ROWS)
+        RWKV__NAME(made_tile)(m, c, panel, block, t, T, made, RWKV__CODE_ROWS, RWKV__CODES_4);
+    for (; t < T && RWKV__CODE_ROWS > 1; t++)
+        RWKV__NAME(made_tile)(m, c, panel, block, t, T, made, 1, RWKV__CODES_4);
+}
+
+static RWKV__TARGET_CODES void RWKV__NAME(made_tiles_8)(const rwkv__matmul *m,
+                                                        const RWKV__NAME(chunk) *c, size_t panel,
+                                                        size_t block, size_t T,
+                                                        const unsigned char *made)
+{
+    size_t t;
+    for (t = 0; t + RWKV__CODE_ROWS <= T; t += RWKV__CODE_ROWS)
+        RWKV__NAME(made_tile)(m, c, panel, block, t, T, made, RWKV__CODE_ROWS, RWKV__CODES_8);
+    for (; t < T && RWKV__CODE_ROWS > 1; t++)
+        RWKV__NAME(made_tile)(m, c, panel, block, t, T, made, 1, RWKV__CODES_8);
+}
+
 /* Panels [first, end) of W. One row takes the codes as they come; for more, a
  * block of a panel is looked up once, and all rows use it.                   */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul *m, size_t first,
@@ -2951,7 +2976,7 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
     const int            by_columns =
         m->by_columns && (storage == RWKV__CODES_4 || storage == RWKV__CODES_8);
     unsigned char *const made = (unsigned char *)(void *)wide;
-    size_t               panel, block, t;
+    size_t               panel, block;
     if (by_columns && T <= RWKV__FEW_ROWS) {
         RWKV__NAME(code_matmul_used)(m, first, end, T, storage);
         return;
@@ -2968,10 +2993,10 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
                 RWKV__NAME(make_by_columns)(m, &c, panel, block * RWKV__BLOCK, made, storage);
             else
                 RWKV__NAME(make)(&c, made, storage);
-            for (t = 0; t + RWKV__CODE_ROWS <= T; t += RWKV__CODE_ROWS)
-                RWKV__NAME(made_tile)(m, &c, panel, block, t, T, made, RWKV__CODE_ROWS, storage);
-            for (; t < T && RWKV__CODE_ROWS > 1; t++)
-                RWKV__NAME(made_tile)(m, &c, panel, block, t, T, made, 1, storage);
+            if (storage == RWKV__CODES_8)
+                RWKV__NAME(made_tiles_8)(m, &c, panel, block, T, made);
+            else
+                RWKV__NAME(made_tiles)(m, &c, panel, block, T, made);
         }
 }
 
