@@ -5,6 +5,7 @@
  * Reads records from standard input: u32 length, bytes. Writes for each: i32 count, i32 tokens; or
  * with --text: i32 length, the bytes of the tokens. Instead of a count that is an error: -result.
  * All numbers are little-endian.                                                                */
+#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 

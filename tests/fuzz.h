@@ -7,6 +7,7 @@
 #ifndef FUZZ_H_INCLUDED
 #define FUZZ_H_INCLUDED
 
+#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 
