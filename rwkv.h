@@ -1096,6 +1096,24 @@ static size_t rwkv__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
+/* How many panels of 16 rows a matrix has, and how many blocks of 32 columns; the last
+ * ones may be partial.                                                       */
+static size_t rwkv__panels(uint64_t rows)
+{
+    return (size_t)((rows + 15) / 16);
+}
+
+static size_t rwkv__code_blocks(uint64_t columns)
+{
+    return (size_t)((columns + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK);
+}
+
+/* Bytes of a float as it is stored.                                          */
+static size_t rwkv__element(int storage)
+{
+    return storage == RWKV__F32 ? 4 : 2;
+}
+
 /* Where (t, column) is; column is a multiple of 16.                          */
 static size_t rwkv__at(size_t T, size_t t, size_t column)
 {
@@ -1106,7 +1124,7 @@ static size_t rwkv__at(size_t T, size_t t, size_t column)
 /* How many floats T rows of n columns take.                                  */
 static uint64_t rwkv__activation_size(uint64_t T, uint64_t n)
 {
-    const uint64_t last = (n + 15) / 16 * 16 - 16; /* column of the last panel    */
+    const uint64_t last = rwkv__panels(n) * (uint64_t)16 - 16; /* column of the last panel */
     return (last / RWKV__BLOCK * T + T - 1) * RWKV__BLOCK + last % RWKV__BLOCK + 16;
 }
 
@@ -1239,7 +1257,7 @@ static uint64_t rwkv__code_column(uint64_t panels, rwkv__storage storage)
 /* Bytes from one column to the next.                                         */
 static size_t rwkv__column_bytes(const rwkv__matmul *m)
 {
-    const size_t panels = (m->n_out + 15) / 16;
+    const size_t panels = rwkv__panels(m->n_out);
     return m->storage == RWKV__F32    ? panels * 64
            : m->storage <= RWKV__BF16 ? panels * 32
                                       : (size_t)rwkv__code_column(panels, m->storage);
@@ -2075,9 +2093,11 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile)(const rwkv__matmul *m, const uns
         for (p = 0; p < P; p++) {
             if ((k + (size_t)p) % 2 == 0 || ahead->step > 32) { /* a line each         */
                 const uintptr_t next = ahead->w + (size_t)p * ahead->panel + k * ahead->step;
-                if (N == 1)
+                /* For many rows the nearest cache is full of what all of them use. For one
+                 * it is faster with AVX-512 on a Xeon, but a fifth slower on Zen 3.   */
+                if (N == 1 && RWKV__W > 8)
                     RWKV__PREFETCH_NEAR(next);
-                else /* the nearest is full of what all rows use                     */
+                else
                     RWKV__PREFETCH_FAR(next);
             }
             RWKV__UNROLL
@@ -2137,7 +2157,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, cons
                                                     size_t row, const unsigned char *w, int P,
                                                     int type)
 {
-    const size_t element = type == RWKV_TYPE_F32 ? 4 : 2, column = rwkv__column_bytes(m);
+    const size_t element = rwkv__element(type), column = rwkv__column_bytes(m);
     RWKV__V      sum[32];
     size_t       j, line;
     int          v;
@@ -2150,7 +2170,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, cons
         const RWKV__V        xk = RWKV__SET(x[used->k[j]]);
         const uintptr_t      next = (uintptr_t)w + used->k[rwkv__min(j + n, used->n)] * column;
         for (line = 0; line < 16 * element * (size_t)P; line += 64)
-            RWKV__PREFETCH_NEAR(next + line);
+            RWKV__PREFETCH_FAR(next + line);
         RWKV__UNROLL
         for (v = 0; v < P * RWKV__PANEL; v++)
             sum[v] = RWKV__FMA(RWKV__NAME(weights)(wk, (size_t)v * RWKV__W, type), xk, sum[v]);
@@ -2193,7 +2213,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, si
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t first, size_t end,
                                                  size_t T, float *wide, int type)
 {
-    const size_t element = type == RWKV_TYPE_F32 ? 4 : 2;
+    const size_t element = rwkv__element(type);
     const size_t column = m->by_columns ? rwkv__column_bytes(m) : 16 * element;
     const size_t panel = (m->by_columns ? 1 : m->n_in) * 16 * element;
     const size_t block_bytes = RWKV__BLOCK * column;
@@ -2216,7 +2236,9 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
             ahead.w = block + 1 < blocks ? (uintptr_t)w + block_bytes
                                          : (uintptr_t)m->w + (first + n) * panel;
             ahead.panel = panel;
-            ahead.step = T < RWKV__ROWS ? 16 * element : (16 * element * RWKV__ROWS + T - 1) / T;
+            ahead.step = m->by_columns    ? 0
+                         : T < RWKV__ROWS ? 16 * element
+                                          : (16 * element * RWKV__ROWS + T - 1) / T;
             if (T == 1 && n == RWKV__TALL) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, RWKV__TALL, 1, type);
             } else if (T == 1 && n == 2) {
@@ -2236,10 +2258,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                                        RWKV__ROWS, T, ahead);
             } else {
                 for (k = 0; k < columns; k++) {
-                    if (m->by_columns) {
+                    if (m->by_columns) /* no tile need ask for it again               */
                         RWKV__PREFETCH_FAR(ahead.w + k * column);
-                        ahead.step = 0;
-                    }
                     for (p = 0; p < n; p++)
                         RWKV__UNROLL
                         for (v = 0; v < RWKV__PANEL; v++)
@@ -2620,7 +2640,7 @@ RWKV__INLINE RWKV__TARGET_CODES RWKV__NAME(chunk) RWKV__NAME(chunk_of)(const rwk
                                                                       size_t panel, size_t block,
                                                                       int storage)
 {
-    const size_t      all = (m->n_in + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t      all = rwkv__code_blocks(m->n_in);
     const size_t      first = block * (RWKV__BLOCK / RWKV__CODE_BLOCK);
     RWKV__NAME(chunk) c;
     int               i;
@@ -2730,8 +2750,8 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(make_by_columns)(const rwkv__mat
                                                                 size_t panel, size_t first,
                                                                 unsigned char *made, int storage)
 {
-    const size_t         stride = rwkv__column_bytes(m), rows = (m->n_out + 15) / 16 * 16;
-    const size_t         blocks = (m->n_in - first + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t         stride = rwkv__column_bytes(m), rows = rwkv__round16(m->n_out);
+    const size_t         blocks = rwkv__code_blocks(m->n_in - first);
     const unsigned char *w = m->w + first * stride, *scale = m->scale + panel * 16;
     const int            shift = storage == RWKV__CODES_8 ? 0 : (int)(panel % 2 * 4);
     const unsigned char  mask = storage == RWKV__CODES_8 ? 255 : 15;
@@ -2815,16 +2835,19 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(made_tile)(const rwkv__matmul *m
 
 /* Block b of 256 columns of a matrix by columns, for one row. `w` are the codes of the
  * 256 columns, `scale` the block's scales, x its inputs. Of each column 4 W bytes from
- * byte `at` on are taken: four columns make four vectors of groups. Meanwhile the next
- * block's columns are asked for.                                             */
+ * byte `at` on are taken: four columns make four vectors of groups. What becomes of panels
+ * [first, end) is kept. Meanwhile the next block's columns are asked for.     */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used)(const rwkv__matmul *m,
                                                           const rwkv__used *used, size_t b,
-                                                          size_t at, const unsigned char *w,
+                                                          size_t at, size_t first, size_t end,
+                                                          const unsigned char *w,
                                                           const unsigned char *scale,
                                                           const unsigned char *x, int storage)
 {
     const int         eight = storage == RWKV__CODES_8, halves = eight ? 1 : 2;
-    const size_t      stride = rwkv__column_bytes(m);
+    const size_t      stride = rwkv__column_bytes(m), panel = at / 16 * (size_t)halves;
+    const size_t      panels = (size_t)halves * (RWKV__W > 4 ? RWKV__W / 4 : 1);
+    const int         whole = panel >= first && panel + panels <= end;
     const RWKV__TABLE table = RWKV__TABLE_LOAD(rwkv__values_4);
     RWKV__I           sum[2][4]; /* of the codes in the low and the high halves        */
     float             of_x;
@@ -2867,76 +2890,43 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used)(const rwkv__matmul *m
         RWKV__UNZIP(f);
         RWKV__UNROLL
         for (v = 0; v < 4; v++) {
-            const size_t   byte = at + (size_t)v * RWKV__W;
-            const size_t   row = eight ? byte : byte / 16 * 32 + (size_t)h * 16 + byte % 16;
-            const uint32_t e = (uint32_t)m->exponent[row / 16] << 23;
-            const RWKV__V  s = RWKV__MUL(RWKV__SCALES(scale + row, e), RWKV__SET(of_x));
-            const RWKV__V  y = b ? RWKV__LOAD(m->sums + row) : RWKV__SET(0.0f);
-            RWKV__STORE(m->sums + row, RWKV__FMA(f[v], s, y));
+            const size_t byte = at + (size_t)v * RWKV__W;
+            const size_t row = eight ? byte : byte / 16 * 32 + (size_t)h * 16 + byte % 16;
+            if (whole || (row / 16 >= first && row / 16 < end)) {
+                const uint32_t e = (uint32_t)m->exponent[row / 16] << 23;
+                const RWKV__V  s = RWKV__MUL(RWKV__SCALES(scale + row, e), RWKV__SET(of_x));
+                const RWKV__V  y = b ? RWKV__LOAD(m->sums + row) : RWKV__SET(0.0f);
+                RWKV__STORE(m->sums + row, RWKV__FMA(f[v], s, y));
+            }
         }
     }
 }
 
-/* The same of a panel alone.                                                 */
-RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used_panel)(const rwkv__matmul *m,
-                                                                const rwkv__used *used, size_t b,
-                                                                size_t panel,
-                                                                const unsigned char *w,
-                                                                const unsigned char *scale,
-                                                                const unsigned char *x,
-                                                                int storage)
-{
-    const uint32_t e = (uint32_t)m->exponent[panel] << 23;
-    float         *sums = m->sums + panel * 16, sum[16] = {0}, of_x;
-    size_t         i, r;
-    memcpy(&of_x, x + RWKV__CODE_BLOCK, sizeof of_x);
-    w += (storage == RWKV__CODES_8 ? panel : panel / 2) * 16;
-    for (i = used->begin[b]; i < used->begin[b + 1]; i++) {
-        const unsigned char *wk = w + used->k[i] * rwkv__column_bytes(m);
-        const int            q = (signed char)used->q[i];
-        for (r = 0; r < 16; r++) /* integers that a float holds exactly                */
-            sum[r] += (float)(q * (storage == RWKV__CODES_8
-                                       ? (signed char)wk[r]
-                                       : rwkv__values_4[wk[r] >> panel % 2 * 4 & 15]));
-    }
-    for (r = 0; r < 16; r += RWKV__W)
-        RWKV__STORE(sums + r,
-                    RWKV__FMA(RWKV__LOAD(sum + r),
-                              RWKV__MUL(RWKV__SCALES(scale + panel * 16 + r, e),
-                                        RWKV__SET(of_x)),
-                              b ? RWKV__LOAD(sums + r) : RWKV__SET(0.0f)));
-}
-
-/* Panels [first, end) of a matrix by columns, for a few rows, each for itself.  */
+/* Panels [first, end) of a matrix by columns, for a few rows, each for itself. Where a
+ * column ends, bytes that have been taken before are taken again.            */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__matmul *m,
                                                                  size_t first, size_t end,
                                                                  size_t T, int storage)
 {
-    const size_t column = rwkv__column_bytes(m), rows = (m->n_out + 15) / 16 * 16;
-    const size_t panels = storage == RWKV__CODES_8 ? 1 : 2;          /* in 16 bytes  */
-    const size_t some = panels * (RWKV__W > 4 ? RWKV__W / 4 : 1);    /* at a time    */
+    const size_t column = rwkv__column_bytes(m), rows = rwkv__round16(m->n_out);
+    const size_t panels = storage == RWKV__CODES_8 ? 1 : 2; /* in 16 bytes           */
     rwkv__used   used;
-    size_t       t, k, b, panel, at;
+    size_t       t, k, b, at;
     for (t = 0; t < T; t++)
         for (k = 0; k < m->n_in; k += RWKV__BLOCK) {
             const float *const   packed = m->x + rwkv__at(T, t, k);
             const unsigned char *x = (const unsigned char *)(const void *)packed;
+            const unsigned char *w = m->w + k * column;
+            const unsigned char *scale = m->scale + k / RWKV__CODE_BLOCK * rows;
             const size_t         n = rwkv__min(RWKV__BLOCK, m->n_in - k);
             rwkv__find_used_codes(&used, x, n);
-            for (b = 0; b * RWKV__CODE_BLOCK < n; b++, x += RWKV__RECORD) {
-                const unsigned char *w = m->w + k * column;
-                const unsigned char *scale = m->scale + (k / RWKV__CODE_BLOCK + b) * rows;
-                for (panel = first; panel < end;)
-                    if (panel % panels == 0 && panel + some <= end) {
-                        for (at = panel / panels * 16; at < (panel + some) / panels * 16;
-                             at += 4 * RWKV__W)
-                            RWKV__NAME(code_used)(m, &used, b, at, w, scale, x, storage);
-                        panel += some;
-                    } else {
-                        RWKV__NAME(code_used_panel)(m, &used, b, panel, w, scale, x, storage);
-                        panel++;
-                    }
-            }
+            for (b = 0; b * RWKV__CODE_BLOCK < n; b++, x += RWKV__RECORD, scale += rows)
+                for (at = first / panels * 16; at / 16 * panels < end; at += 4 * RWKV__W) {
+                    const size_t panel = at / 16 * panels;
+                    RWKV__NAME(code_used)(m, &used, b, rwkv__min(at, column - 4 * RWKV__W),
+                                          panel > first ? panel : first, end, w, scale, x,
+                                          storage);
+                }
             RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
         }
 }
@@ -2978,6 +2968,15 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
     unsigned char *const made = (unsigned char *)(void *)wide;
     size_t               panel, block;
     if (by_columns && T <= RWKV__FEW_ROWS) {
+#if RWKV__W > 4 /* a column may have less than is taken of it at a time          */
+        if (rwkv__column_bytes(m) < 4 * RWKV__W) {
+            if (storage == RWKV__CODES_8)
+                rwkv__matmul_8_scalar(m, first, end, T, wide);
+            else
+                rwkv__matmul_4_scalar(m, first, end, T, wide);
+            return;
+        }
+#endif
         RWKV__NAME(code_matmul_used)(m, first, end, T, storage);
         return;
     }
@@ -3545,10 +3544,10 @@ static rwkv__places rwkv__places_of(const rwkv__file *f, int id)
 {
     const rwkv__tensor *tensor = &rwkv__tensors[id];
     const rwkv__storage storage = rwkv__storage_of(f, id);
-    const uint64_t      rows = rwkv__dimension(f, tensor->rows), panels = (rows + 15) / 16;
+    const uint64_t      rows = rwkv__dimension(f, tensor->rows), panels = rwkv__panels(rows);
     const uint64_t      columns = rwkv__dimension(f, tensor->columns);
-    const uint64_t      blocks = (columns + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
-    const uint64_t      element = storage == RWKV__F32 ? 4 : 2;
+    const uint64_t      blocks = rwkv__code_blocks(columns);
+    const uint64_t      element = rwkv__element(storage);
     rwkv__places        p = {0, 0, 0, 0};
     if (tensor->kind == 'e') {
         p.row = storage <= RWKV__BF16 ? columns * element : blocks * (RWKV__CODE_BLOCK + 2);
@@ -3776,7 +3775,7 @@ static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
             continue;
         for (layer = 0; layer < (in_layer ? f->n_layer : 1); layer++)
             rwkv__swap(data + f->offset[id] + layer * f->layer_bytes, rwkv__places_of(f, id).bytes,
-                       storage == RWKV__F32 ? 4 : 2);
+                       rwkv__element(storage));
     }
     if (!f->vocab_bytes)
         return;
@@ -4092,7 +4091,7 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
     v->n_pairs = at[2];
     n_words = at[3];
     needs = rwkv__vocabulary_words(f->n_vocab, v->n_cells, v->n_pairs, n_words);
-    needs = (needs * 4 + v->n_bytes + 63) & ~(uint64_t)63;
+    needs = rwkv__round64(needs * 4 + v->n_bytes);
     if (needs != f->vocab_bytes)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
                           "vocabulary: has %u bytes, its counts make %u", f->vocab_bytes, needs);
@@ -4477,7 +4476,7 @@ static float *rwkv__part(const rwkv_state *state, int part, int layer)
 /* y (n) = columns c to c + n of the D of an embedding's row of 8-bit codes.    */
 static void rwkv__widen_codes(float *y, const unsigned char *row, size_t c, size_t n, size_t D)
 {
-    const size_t blocks = (D + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t blocks = rwkv__code_blocks(D);
     size_t       i;
     for (i = 0; i < n; i++) {
         const unsigned char *scale =
@@ -4493,7 +4492,7 @@ static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
     const rwkv_model *m = pass->m;
     const size_t      D = rwkv__D(m), T = pass->T;
     const size_t      bytes = (size_t)rwkv__places_of(&m->file, RWKV__EMB).row;
-    const size_t      element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
+    const size_t      element = rwkv__element((int)m->file.type);
     size_t            t, c;
     for (t = 0; t < T; t++) {
         const unsigned char *row = rwkv__weights(m, RWKV__EMB, 0) + (size_t)tokens[t] * bytes;
@@ -4637,9 +4636,9 @@ static rwkv__matmul rwkv__product(const rwkv__pass *pass, int id, int layer, flo
 /* Leave out the first n panels.                                              */
 static void rwkv__skip_panels(rwkv__matmul *product, size_t n)
 {
-    const size_t blocks = (product->n_in + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t blocks = rwkv__code_blocks(product->n_in);
     if (product->storage <= RWKV__BF16) {
-        product->w += n * 16 * product->n_in * (product->storage == RWKV__F32 ? 4 : 2);
+        product->w += n * 16 * product->n_in * rwkv__element(product->storage);
     } else {
         product->w += n * blocks * RWKV__CODE_BYTES((size_t)product->storage);
         product->scale += n * blocks * 16;
@@ -4693,7 +4692,7 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
     if (rwkv__wide_size(m)) /* else it is not used                               */
         wide += (size_t)part * RWKV__WIDE_SIZE;
     for (i = 0; i < all->n; i++) {
-        const size_t panels = (all->product[i].n_out + 15) / 16;
+        const size_t panels = rwkv__panels(all->product[i].n_out);
         const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
         const size_t last = rwkv__min(rwkv__max(end, at) - at, panels);
         if (first < last) {
@@ -4742,7 +4741,7 @@ static void rwkv__multiply(const rwkv__pass *pass, const rwkv__matmul *product, 
     all.n = n;
     all.op = op;
     for (; n > 0; n--, product++) {
-        panels += (product->n_out + 15) / 16;
+        panels += rwkv__panels(product->n_out);
         inputs += product->n_in;
         multiply_adds += (double)product->n_out * (double)product->n_in * (double)pass->T;
         if (pass->watch)
@@ -6516,7 +6515,7 @@ static unsigned char rwkv__best_scale(const rwkv__grid *grid, const float *w, co
 /* Columns of the span that begins at `first`, with those that fill a block.  */
 static size_t rwkv__span(size_t first, size_t columns)
 {
-    return rwkv__min(RWKV__SPAN, (columns - first + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK *
+    return rwkv__min(RWKV__SPAN, rwkv__code_blocks(columns - first) *
                                      RWKV__CODE_BLOCK);
 }
 
@@ -6906,7 +6905,7 @@ static void rwkv__put_codes(const rwkv__grid *grid, const signed char *value, un
 static void rwkv__put_columns(const rwkv__coder *coder, const rwkv__part_of *s)
 {
     const rwkv__storage storage = (rwkv__storage)coder->grid.bits;
-    const uint64_t      stride = rwkv__code_column((coder->rows + 15) / 16, storage);
+    const uint64_t      stride = rwkv__code_column(rwkv__panels(coder->rows), storage);
     unsigned char      *column = coder->code + s->first * (size_t)stride;
     size_t              i, k;
     for (k = 0; k < s->columns; k++, column += (size_t)stride)
@@ -6955,8 +6954,8 @@ static void rwkv__code_span(const rwkv__coder *coder, const rwkv__part_of *s, do
 static void rwkv__load_span(const rwkv__coder *coder, const rwkv__part_of *s)
 {
     const rwkv_model *m = coder->q->m;
-    const size_t      element = m->file.type == RWKV_TYPE_F32 ? 4 : 2;
-    const size_t      panels = (coder->rows + 15) / 16;
+    const size_t      element = rwkv__element((int)m->file.type);
+    const size_t      panels = rwkv__panels(coder->rows);
     size_t            k;
     if (coder->by_columns)
         for (k = 0; k < s->columns; k++)
@@ -7075,7 +7074,7 @@ static rwkv_result rwkv__put_embedding(rwkv__quantizer *q)
 {
     const rwkv_model *m = q->m;
     const size_t      D = rwkv__D(m), V = rwkv__V(m);
-    const size_t      blocks = (D + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    const size_t      blocks = rwkv__code_blocks(D);
     const rwkv__places to = rwkv__places_of(&q->file, RWKV__EMB);
     const size_t      from = (size_t)rwkv__places_of(&m->file, RWKV__EMB).row;
     float            *x = (float *)(void *)(q->bytes + rwkv__round64(to.row));
@@ -7126,13 +7125,13 @@ static rwkv_result rwkv__put_matrix(rwkv__quantizer *q, int id, int layer)
     coder.q = q;
     coder.rows = (size_t)rwkv__dimension(&q->file, tensor->rows);
     coder.columns = (size_t)rwkv__dimension(&q->file, tensor->columns);
-    coder.blocks = (coder.columns + RWKV__CODE_BLOCK - 1) / RWKV__CODE_BLOCK;
+    coder.blocks = rwkv__code_blocks(coder.columns);
     coder.from = rwkv__weights(q->m, id, id == RWKV__HEAD ? 0 : layer);
     coder.exponent = q->bytes;
     coder.scale = q->bytes + places.scale;
     coder.code = q->bytes + places.data;
     coder.h = q->h[index];
-    panels = (coder.rows + 15) / 16;
+    panels = rwkv__panels(coder.rows);
     coder.by_columns = tensor->kind == 'c';
     coder.scale_panel = coder.by_columns ? 16 : coder.blocks * 16;
     coder.scale_block = coder.by_columns ? panels * 16 : 16;
@@ -7310,7 +7309,7 @@ static rwkv_result rwkv__run_quantizer(rwkv__quantizer *q)
         if (rwkv__tensors[id].kind == 'e')
             n = rwkv__round64(places.row) + D * sizeof(float);
         bytes = bytes > n ? bytes : n;
-        n = (rwkv__dimension(&q->file, rwkv__tensors[id].rows) + 15) / 16;
+        n = rwkv__panels(rwkv__dimension(&q->file, rwkv__tensors[id].rows));
         panels = panels > n ? panels : n;
     }
     n = strlen(q->path) + sizeof ".part";

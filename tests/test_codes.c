@@ -121,6 +121,21 @@ static float product_at(const matrix *m, int r, const float *x)
     return y;
 }
 
+/* Panels [first, end), as a thread of several does: sums of other panels are not its own. */
+static void multiply_part(const rwkv__kernels *kernels, const rwkv__matmul *product, int first,
+                          int end, int T, guarded *sums, guarded *wide)
+{
+    size_t i;
+    memset(sums->p, 0x55, sums->size);
+    kernels->matmul[product->storage](product, (size_t)first, (size_t)end, (size_t)T,
+                                      (float *)(void *)wide->p);
+    for (i = 0; i < sums->size; i++)
+        if (i / 64 < (size_t)first || i / 64 >= (size_t)end)
+            if (sums->p[i] != 0x55) break;
+    CHECK_MSG(i == sums->size, "%s, %d bits, %d rows: panels %d to %d wrote to panel %d",
+              kernels->isa, (int)product->storage, (int)product->n_out, first, end, (int)(i / 64));
+}
+
 /* `density`: the share of inputs that are not 0.                                */
 static void check_product(int bits, int rows, int columns, int T, int odd, int by_columns,
                           double density, uint64_t seed)
@@ -135,7 +150,7 @@ static void check_product(int bits, int rows, int columns, int T, int odd, int b
     float *plain = (float *)malloc((size_t)T * n16 * sizeof(float));
     float *expected = (float *)malloc((size_t)T * (size_t)rows * sizeof(float));
     const char *isa;
-    int i, t, r, k;
+    int i, t, r, k, split;
 
     for (t = 0; t < T; t++) {
         for (k = 0; k < (int)n16; k++) {
@@ -176,9 +191,9 @@ static void check_product(int bits, int rows, int columns, int T, int odd, int b
             for (c = 0; c < n16; c += RWKV__BLOCK)
                 kernels.pack(xs + rwkv__at((size_t)T, (size_t)t, c), rwkv__min(RWKV__BLOCK, n16 - c));
         memset(ys, 0x55, (size_t)T * rows16 * sizeof(float));
-        kernels.matmul[bits](&product, 0, 1, (size_t)T, (float *)(void *)wide.p);
-        if (m.panels > 1)
-            kernels.matmul[bits](&product, 1, (size_t)m.panels, (size_t)T, (float *)(void *)wide.p);
+        split = m.panels == 1 ? 1 : 1 + (int)(seed % (uint64_t)(m.panels - 1));
+        multiply_part(&kernels, &product, 0, split, T, &sums, &wide);
+        multiply_part(&kernels, &product, split, m.panels, T, &sums, &wide);
         for (t = 0; t < T; t++)
             for (r = 0; r < rows; r++) {
                 float is = ys[(size_t)t * rows16 + (size_t)r], should = expected[t * rows + r];
