@@ -42,14 +42,15 @@ $B/%: examples/%.c rwkv.h $(wildcard examples/*.h)
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(WARNINGS) $(if $(filter threads,$*),$(PTHREAD)) $< -o $@ $(LDLIBS)
 
-$B/test_parallel: examples/pool.h
-$B/test_%: tests/test_%.c rwkv.h $(wildcard tests/*.h tests/simde/*.h)
+# The implementation takes long to compile, so tests share it, all but those that look inside
+INSIDE = $(shell grep -l 'define RWKV_IMPLEMENTATION' tests/test_*.c)
+$B/rwkv.o: tests/rwkv.c rwkv.h $(wildcard tests/simde/*.h)
 	@mkdir -p $B
-	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< -o $@ $(LDLIBS)
+	@$(CC) $(CFLAGS) $(WARNINGS) -c $< -o $@
 
-$B/fuzz_%: tests/fuzz_%.c rwkv.h $(wildcard tests/*.h)
-	@mkdir -p $B
-	@$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
+$B/test_parallel: examples/pool.h
+$(TESTS) $(FUZZERS): $B/%: tests/%.c $B/rwkv.o rwkv.h $(wildcard tests/*.h)
+	@$(CC) $(CFLAGS) $(WARNINGS) $(PTHREAD) $< $(if $(filter $<,$(INSIDE)),,$B/rwkv.o) -o $@ $(LDLIBS)
 
 $B/encode: tests/encode.c rwkv.h
 	@mkdir -p $B

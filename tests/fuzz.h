@@ -7,11 +7,13 @@
 #ifndef FUZZ_H_INCLUDED
 #define FUZZ_H_INCLUDED
 
-#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
+#if defined(FUZZ_LIBFUZZER) /* which looks for new paths in rwkv.h alone */
+#define RWKV_NO_SIMD        /* no wide kernels are needed here, and they take long to compile */
 #define RWKV_IMPLEMENTATION
+#endif
 #include "../rwkv.h"
 
-#if defined(FUZZ_LIBFUZZER) /* libFuzzer looks for new paths in rwkv.h alone */
+#if defined(FUZZ_LIBFUZZER)
 #pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
 #endif
 #include "model.h"

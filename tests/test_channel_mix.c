@@ -1,5 +1,4 @@
 /* test_channel_mix.c: the feed-forward half of a block against the reference. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

@@ -1,6 +1,4 @@
 /* test_errors.c: result strings and error messages. */
-#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

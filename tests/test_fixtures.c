@@ -1,6 +1,5 @@
 /* test_fixtures.c: the models of tests/fixtures against the logits that
  * make_fixtures.py computed in double precision. Run from the repository root. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

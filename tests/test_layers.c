@@ -1,5 +1,4 @@
 /* test_layers.c: embedding, layer norms and the head, against the reference. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

@@ -1,5 +1,4 @@
 /* test_model.c: what rwkv_model_info says, and the options of a model. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

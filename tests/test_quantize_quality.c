@@ -1,6 +1,5 @@
 /* test_quantize_quality.c: what 8 and 4 bits cost the bundled model, on text that it
  * writes itself. `make quality` measures more, on more text. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

@@ -4,7 +4,6 @@
  * converted from logits/NAME.pth as float32. The second is RWKV_REFERENCE, or
  * ../shared/reference: logits/manifest.json and logits/NAME.bin, and rwkv.cpp's
  * expected logits. Without them it says so and passes.                       */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

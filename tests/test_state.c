@@ -1,5 +1,4 @@
 /* test_state.c: making, copying, saving, restoring and looking at states. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

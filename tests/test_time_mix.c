@@ -1,6 +1,5 @@
 /* test_time_mix.c: the attention of RWKV against the reference: token shift, the
  * recurrence, extreme keys and decays. */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

@@ -5,8 +5,6 @@
  * With RWKV_TEST_MODELS, a folder with 20b.rwkv and world.rwkv, models that have the
  * published vocabularies, and RWKV_REFERENCE or ../shared/reference, the reference's
  * tokens too; without them it says so.                                       */
-#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"

@@ -1,10 +1,9 @@
 /* test_utf8.c: bytes in pieces to whole characters, against a decoder made from the
  * table of the Unicode standard (3-7, well-formed UTF-8 byte sequences). */
-#define RWKV_NO_SIMD /* no wide kernels are needed here, and they take long to compile */
-#define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"
+#include <limits.h>
 
 enum { MOST = 64, ROOM = 3 * (MOST + 3) };
 
