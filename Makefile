@@ -31,7 +31,8 @@ help:
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
-	@echo 'make cross    the tests of evaluation on other machines, emulated'
+	@echo 'make same     the same bits by every compiler and on every machine there is, as a table'
+	@echo 'make cross    that, and the tests of evaluation on other machines, emulated'
 	@echo 'make oracle   compare the tokenizers with published ones (npm fetches them: network)'
 	@echo 'make clean    remove $B/'
 	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
@@ -122,7 +123,8 @@ check: lint asan openmp cross
 	@$(MAKE) --no-print-directory fuzz SECONDS=20
 
 # the tests that run the model
-CORE = test_kernels test_codes test_types test_forward test_state test_fixtures test_reference test_parallel \
+CORE = test_bits test_kernels test_codes test_types test_forward test_state test_fixtures test_reference \
+	test_parallel \
 	test_time_mix test_channel_mix test_layers test_score test_sampler test_tokenizer test_utf8 \
 	test_file
 optional = command -v $(1) > /dev/null || { echo 'skipped: $@ ($(1) is not installed)'; exit 0; }
@@ -167,8 +169,11 @@ openmp:
 	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' $(CORE:%=$B/openmp/%) && \
 	OMP_NUM_THREADS=3 sh tests/run.sh $(CORE:%=$B/openmp/%)
 
+same:
+	@sh tests/same.sh $B/same
+
 # A target is a compiler, an emulator and the flags of both. Big-endian: s390x.
-cross: cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-riscv64-linux-gnu \
+cross: same cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-riscv64-linux-gnu \
 	cross-wasm cross-avx512
 
 EMULATOR_aarch64-linux-gnu = qemu-aarch64
@@ -218,5 +223,5 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench bench_text quality check lint asan openmp cross cross-wasm \
+.PHONY: help examples demo test bench bench_text quality check lint asan openmp same cross cross-wasm \
 	cross-avx512 fuzz oracle clean

@@ -1109,7 +1109,7 @@ static size_t rwkv__code_blocks(uint64_t columns)
 }
 
 /* Bytes of a float as it is stored.                                          */
-static size_t rwkv__element(int storage)
+static size_t rwkv__element(rwkv__storage storage)
 {
     return storage == RWKV__F32 ? 4 : 2;
 }
@@ -2157,7 +2157,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, cons
                                                     size_t row, const unsigned char *w, int P,
                                                     int type)
 {
-    const size_t element = rwkv__element(type), column = rwkv__column_bytes(m);
+    const size_t element = rwkv__element((rwkv__storage)type), column = rwkv__column_bytes(m);
     RWKV__V      sum[32];
     size_t       j, line;
     int          v;
@@ -2213,7 +2213,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, si
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t first, size_t end,
                                                  size_t T, float *wide, int type)
 {
-    const size_t element = rwkv__element(type);
+    const size_t element = rwkv__element((rwkv__storage)type);
     const size_t column = m->by_columns ? rwkv__column_bytes(m) : 16 * element;
     const size_t panel = (m->by_columns ? 1 : m->n_in) * 16 * element;
     const size_t block_bytes = RWKV__BLOCK * column;
@@ -4492,7 +4492,7 @@ static void rwkv__embed(const rwkv__pass *pass, const int *tokens)
     const rwkv_model *m = pass->m;
     const size_t      D = rwkv__D(m), T = pass->T;
     const size_t      bytes = (size_t)rwkv__places_of(&m->file, RWKV__EMB).row;
-    const size_t      element = rwkv__element((int)m->file.type);
+    const size_t      element = rwkv__element((rwkv__storage)m->file.type);
     size_t            t, c;
     for (t = 0; t < T; t++) {
         const unsigned char *row = rwkv__weights(m, RWKV__EMB, 0) + (size_t)tokens[t] * bytes;
@@ -6954,7 +6954,7 @@ static void rwkv__code_span(const rwkv__coder *coder, const rwkv__part_of *s, do
 static void rwkv__load_span(const rwkv__coder *coder, const rwkv__part_of *s)
 {
     const rwkv_model *m = coder->q->m;
-    const size_t      element = rwkv__element((int)m->file.type);
+    const size_t      element = rwkv__element((rwkv__storage)m->file.type);
     const size_t      panels = rwkv__panels(coder->rows);
     size_t            k;
     if (coder->by_columns)

@@ -1154,6 +1154,13 @@ static inline rwkv_options options_isa(const char *isa)
     return o;
 }
 
+/* A parallel hook: all parts, the last one first.                            */
+static inline void run_backwards(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
+{
+    (void)user;
+    while (n-- > 0) fn(ctx, n);
+}
+
 /* Random tokens.                                                             */
 static inline void random_tokens(uint64_t seed, int V, int *tokens, int n)
 {

@@ -23,12 +23,6 @@ static const shape shapes[] = {
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
-static void run_backwards(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
-{
-    (void)user;
-    while (n-- > 0) fn(ctx, n);
-}
-
 /* ---- rwkv_logprob --------------------------------------------------------- */
 
 static double exact(const float *logits, int n, int token)
