@@ -83,9 +83,9 @@
  *   - read checkpoints: the converter does that
  *   - train, or use a GPU
  *   - print, exit, abort, or keep anything in global variables
- *   - read the weights while loading: damage to them goes unnoticed, and NaN in
- *     is NaN out (the file holds a CRC-32 of everything, for those who check);
- *     but NaN and infinity in ffn.value may count for nothing when times 0
+ *   - read the weights while loading: damage to them goes unnoticed (unless you
+ *     call rwkv_verify), and NaN in is NaN out; but NaN and infinity in ffn.value
+ *     may count for nothing when times 0
  *   - use vector instructions with MSVC, or wide ones with gcc for Windows (clang
  *     does); scalar code without a fused multiply-add is some 40 times slower
  *
@@ -396,9 +396,9 @@ typedef struct rwkv_info {
 /* Load a model file. It is mapped where the system can, so this takes no time
  * and no memory, and the file must not change while the model lives. The file
  * must end where the model ends. The header and the vocabulary are checked;
- * the weights are not read, so damage to them goes unnoticed (the header has
- * their CRC-32). Returns NULL on failure. *error, if not NULL, is
- * filled then, and cleared otherwise.                                        */
+ * the weights are not read, so damage to them goes unnoticed: see rwkv_verify.
+ * Returns NULL on failure. *error, if not NULL, is filled then, and cleared
+ * otherwise.                                                                 */
 RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rwkv_error *error);
 #endif
 
@@ -408,6 +408,11 @@ RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rw
  * big-endian machine makes a copy.                                           */
 RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size,
                                       const rwkv_options *options, rwkv_error *error);
+
+/* Read the whole model, and compare it with the checksum (CRC-32) that its file
+ * has in the header: for what came over a network or has lain in flash for long.
+ * RWKV_ERR_FORMAT, if a bit of it is not what it was. Some 300 MB a second.  */
+RWKV_API rwkv_result rwkv_verify(const rwkv_model *model, rwkv_error *error);
 
 /* NULL is allowed. Free every state of the model first.                      */
 RWKV_API void rwkv_free(rwkv_model *model);
@@ -1133,6 +1138,11 @@ static size_t rwkv__min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static uint64_t rwkv__least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static size_t rwkv__max(size_t a, size_t b)
 {
     return a > b ? a : b;
@@ -1265,11 +1275,39 @@ static size_t rwkv__column_bytes(const rwkv__matmul *m)
 
 /* A group of a panel of a matrix by columns as a matrix in panels has it: its n <= 4
  * columns begin at w. The codes are bytes, or the half of them that `shift` and
- * `mask` take. Eight bytes at a time, as numbers: first pairs of columns are
- * interleaved, then pairs of pairs.                                          */
+ * `mask` take. First pairs of columns are interleaved, then pairs of pairs.  */
 static void rwkv__turn_group(unsigned char *group, const unsigned char *w, size_t stride, size_t n,
                              int shift, unsigned char mask)
 {
+#ifdef RWKV__SSSE3
+    const __m128i all = _mm_set1_epi8((char)mask), count = _mm_cvtsi32_si128(shift);
+    __m128i       c[4], ab, cd, *to = (__m128i *)(void *)group;
+    size_t        j;
+    for (j = 0; j < 4; j++)
+        c[j] = _mm_setzero_si128();
+    for (j = 0; j < n; j++)
+        c[j] = _mm_and_si128(
+            _mm_srl_epi16(_mm_loadu_si128((const __m128i *)(const void *)(w + j * stride)), count),
+            all);
+    ab = _mm_unpacklo_epi8(c[0], c[1]);
+    cd = _mm_unpacklo_epi8(c[2], c[3]);
+    _mm_storeu_si128(to, _mm_unpacklo_epi16(ab, cd));
+    _mm_storeu_si128(to + 1, _mm_unpackhi_epi16(ab, cd));
+    ab = _mm_unpackhi_epi8(c[0], c[1]);
+    cd = _mm_unpackhi_epi8(c[2], c[3]);
+    _mm_storeu_si128(to + 2, _mm_unpacklo_epi16(ab, cd));
+    _mm_storeu_si128(to + 3, _mm_unpackhi_epi16(ab, cd));
+#elif defined(RWKV__NEON)
+    const uint8x16_t all = vdupq_n_u8(mask);
+    const int8x16_t  right = vdupq_n_s8((signed char)-shift);
+    uint8x16x4_t     c;
+    size_t           j;
+    for (j = 0; j < 4; j++)
+        c.val[j] = vdupq_n_u8(0);
+    for (j = 0; j < n; j++)
+        c.val[j] = vandq_u8(vshlq_u8(vld1q_u8(w + j * stride), right), all);
+    vst4q_u8(group, c);
+#else /* eight bytes at a time, as numbers                                      */
     const uint64_t odd = 0x00ff00ff00ff00ffu, low = 0x0000ffff0000ffffu;
     const uint64_t all = 0x0101010101010101u * mask;
     uint64_t       c[4] = {0, 0, 0, 0}, ab, cd, x;
@@ -1286,6 +1324,7 @@ static void rwkv__turn_group(unsigned char *group, const unsigned char *w, size_
             rwkv__put32(group + 4 * k + 16, (uint32_t)(x >> 32));
         }
     }
+#endif
 }
 
 /* The most panels a kernel makes 32-bit at a time: one block of each.         */
@@ -2131,6 +2170,8 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tiles)(const rwkv__matmul *m, const un
         RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, RWKV__ROWS, RWKV_TYPE_F32);
     for (; t + 4 <= T && RWKV__ROWS > 4; t += 4)
         RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, 4, RWKV_TYPE_F32);
+    for (; t + 2 <= T && RWKV__ROWS > 2; t += 2)
+        RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, 2, RWKV_TYPE_F32);
     for (; t < T && RWKV__ROWS > 1; t++)
         RWKV__NAME(tile)(m, w, panel, row, block, t, T, &ahead, NULL, P, 1, RWKV_TYPE_F32);
 }
@@ -2220,6 +2261,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
     const size_t blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
     const size_t full = rwkv__min(end, m->n_out / 16); /* the last one may be partial       */
     const size_t most = T == 1 ? RWKV__TALL : RWKV__WIDE;
+    const size_t rows = T >= RWKV__ROWS ? RWKV__ROWS : T >= 4 ? 4 : 2; /* of the first tile */
     if (m->by_columns && T <= RWKV__FEW_ROWS) {
         RWKV__NAME(matmul_used)(m, first, end, T, type);
         return;
@@ -2250,12 +2292,19 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                     RWKV__NAME(tiles_wide)(m, w, panel, row, block, 0, T, ahead);
                 else
                     RWKV__NAME(tiles_one)(m, w, panel, row, block, 0, T, ahead);
-            } else if (n == RWKV__WIDE && T >= RWKV__ROWS && !m->by_columns) {
-                RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE,
-                                 RWKV__ROWS, type);
+            } else if (n == RWKV__WIDE && !m->by_columns) {
+                if (rows == RWKV__ROWS)
+                    RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE,
+                                     RWKV__ROWS, type);
+                else if (rows == 4)
+                    RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE, 4,
+                                     type);
+                else
+                    RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE, 2,
+                                     type);
                 ahead.w += ahead.step * RWKV__BLOCK;
                 RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
-                                       RWKV__ROWS, T, ahead);
+                                       rows, T, ahead);
             } else {
                 for (k = 0; k < columns; k++) {
                     if (m->by_columns) /* no tile need ask for it again               */
@@ -3653,32 +3702,36 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
     return RWKV_OK;
 }
 
+/* The i-th tensor of the file and its layer, 0 if it is in none, and where it begins.
+ * 0 after the last.                                                          */
+static int rwkv__tensor_at(const rwkv__file *f, uint64_t i, int *id, uint64_t *layer,
+                           uint64_t *offset)
+{
+    const uint64_t each = RWKV__LAYER_END - RWKV__LAYER_BEGIN, begin = RWKV__LAYER_BEGIN;
+    *layer = i < begin ? 0 : rwkv__least((i - begin) / each, f->n_layer - 1);
+    *id = (int)rwkv__least(i - *layer * each, RWKV__TENSORS);
+    if (*id == RWKV__TENSORS)
+        return 0;
+    if (*id >= RWKV__LAYER_END)
+        *layer = 0;
+    *offset = f->offset[*id] + *layer * f->layer_bytes;
+    return 1;
+}
+
 /* The first tensor that does not fit into `size` bytes, for the message.     */
 static rwkv_result rwkv__fail_truncated(const rwkv__file *f, uint64_t size, rwkv_error *error)
 {
-    uint64_t layer, end;
+    uint64_t i, layer, offset, end;
     int      id;
-    for (id = 0; id < RWKV__TENSORS; id++) {
-        if (id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
-            continue;
-        end = f->offset[id] + rwkv__places_of(f, id).bytes;
-        if (id == RWKV__LAYER_END) {
-            const uint64_t begin = f->offset[RWKV__LAYER_BEGIN];
-            layer = size < begin ? 0 : (size - begin) / f->layer_bytes;
-            if (layer < f->n_layer) {
-                for (id = RWKV__LAYER_BEGIN; id < RWKV__LAYER_END; id++) {
-                    end = f->offset[id] + layer * f->layer_bytes + rwkv__places_of(f, id).bytes;
-                    if (end > size)
-                        return rwkv__fail(error, RWKV_ERR_FORMAT, size,
-                                          "block %u %s: file ends at byte %u, needs %u", layer,
-                                          rwkv__tensors[id].name, size, end);
-                }
-            }
-        }
-        if (end > size)
+    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++) {
+        end = offset + rwkv__places_of(f, id).bytes;
+        if (end > size && id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
             return rwkv__fail(error, RWKV_ERR_FORMAT, size,
-                              "%s: file ends at byte %u, needs %u", rwkv__tensors[id].name, size,
-                              end);
+                              "block %u %s: file ends at byte %u, needs %u", layer,
+                              rwkv__tensors[id].name, size, end);
+        if (end > size)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, size, "%s: file ends at byte %u, needs %u",
+                              rwkv__tensors[id].name, size, end);
     }
     return rwkv__fail(error, RWKV_ERR_FORMAT, size, "vocabulary: file ends at byte %u, needs %u",
                       size, f->bytes);
@@ -3762,28 +3815,48 @@ static void rwkv__swap(unsigned char *p, uint64_t bytes, size_t element)
         }
 }
 
+/* How many 32-bit words the vocabulary begins with, if they are all there; else its
+ * check will say so. Its counts are `little`-endian, or the machine's already. */
+static uint64_t rwkv__swapped_words(const rwkv__file *f, const unsigned char *data, int little)
+{
+    uint64_t numbers;
+    uint32_t n[4];
+    int      i;
+    memcpy(n, data, sizeof n);
+    for (i = 0; i < 4; i++)
+        n[i] = little ? rwkv__get32(data + 4 * i) : n[i];
+    numbers = rwkv__vocabulary_words(f->n_vocab, n[0], n[2], n[3]);
+    return numbers <= f->vocab_bytes / 4 ? numbers : 0;
+}
+
 /* Turn a checked file's numbers, tensors and vocabulary, into the machine's. */
 static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
 {
-    uint32_t layer;
-    uint64_t numbers;
+    uint64_t i, layer, offset;
     int      id;
-    for (id = 0; id < RWKV__TENSORS; id++) {
-        const int           in_layer = id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END;
-        const rwkv__storage storage = rwkv__storage_of(f, id);
-        if (storage > RWKV__BF16) /* bytes                                        */
-            continue;
-        for (layer = 0; layer < (in_layer ? f->n_layer : 1); layer++)
-            rwkv__swap(data + f->offset[id] + layer * f->layer_bytes, rwkv__places_of(f, id).bytes,
-                       rwkv__element(storage));
-    }
-    if (!f->vocab_bytes)
-        return;
+    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++)
+        if (rwkv__storage_of(f, id) <= RWKV__BF16) /* else bytes                    */
+            rwkv__swap(data + offset, rwkv__places_of(f, id).bytes,
+                       rwkv__element(rwkv__storage_of(f, id)));
     data += f->vocab_offset;
-    numbers = rwkv__vocabulary_words(f->n_vocab, rwkv__get32(data), rwkv__get32(data + 8),
-                                     rwkv__get32(data + 12));
-    if (numbers <= f->vocab_bytes / 4) /* if not, the vocabulary's check will say so */
-        rwkv__swap(data, numbers * 4, 4);
+    if (f->vocab_bytes)
+        rwkv__swap(data, rwkv__swapped_words(f, data, 1) * 4, 4);
+}
+
+/* The checksum of what was there before it was swapped.                      */
+static uint32_t rwkv__crc32_swapped(uint32_t crc, const unsigned char *p, uint64_t bytes,
+                                    size_t element)
+{
+    unsigned char was[64];
+    while (bytes) {
+        const size_t n = bytes < sizeof was ? (size_t)bytes : sizeof was;
+        memcpy(was, p, n);
+        rwkv__swap(was, n, element);
+        crc = rwkv__crc32_next(crc, was, n);
+        p += n;
+        bytes -= n;
+    }
+    return crc;
 }
 #endif
 
@@ -4230,6 +4303,47 @@ RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_
         return m;
     rwkv_free(m);
     return NULL;
+}
+
+/* The checksum of all that follows the header, as it was in the file.        */
+static uint32_t rwkv__data_crc(const rwkv_model *m)
+{
+    const rwkv__file *f = &m->file;
+#ifdef RWKV__BIG_ENDIAN
+    uint64_t i, layer, offset, words;
+    uint32_t crc = 0;
+    int      id;
+    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++) {
+        const rwkv__storage storage = rwkv__storage_of(f, id);
+        const uint64_t      bytes = rwkv__places_of(f, id).bytes;
+        crc = storage <= RWKV__BF16 ? rwkv__crc32_swapped(crc, m->data + offset, bytes,
+                                                          rwkv__element(storage))
+                                    : rwkv__crc32_next(crc, m->data + offset, (size_t)bytes);
+    }
+    if (!f->vocab_bytes)
+        return crc;
+    words = rwkv__swapped_words(f, m->data + f->vocab_offset, 0) * 4;
+    crc = rwkv__crc32_swapped(crc, m->data + f->vocab_offset, words, 4);
+    return rwkv__crc32_next(crc, m->data + f->vocab_offset + words,
+                            (size_t)(f->vocab_bytes - words));
+#else
+    return rwkv__crc32_next(0, m->data + RWKV__HEADER_BYTES,
+                            (size_t)(f->bytes - RWKV__HEADER_BYTES));
+#endif
+}
+
+RWKV_API rwkv_result rwkv_verify(const rwkv_model *model, rwkv_error *error)
+{
+    uint32_t crc;
+    rwkv__clear(error);
+    if (!model)
+        return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "model is NULL");
+    crc = rwkv__data_crc(model);
+    if (crc == model->file.data_crc)
+        return RWKV_OK;
+    return rwkv__fail(error, RWKV_ERR_FORMAT, RWKV__HEADER_BYTES,
+                      "damaged: the checksum of the weights is %u, the header says %u",
+                      (uint64_t)crc, (uint64_t)model->file.data_crc);
 }
 
 #ifndef RWKV_NO_STDIO

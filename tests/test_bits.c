@@ -91,6 +91,7 @@ static uint64_t one_by_one(const subject *u, const char *isa, uint64_t *end)
     rwkv_state *state = rwkv_state_new(model);
     uint64_t hash = 0;
     int t;
+    CHECK_INT(rwkv_verify(model, NULL), RWKV_OK);
     for (t = 0; t < TOKENS; t++) {
         const float *logits = rwkv_eval(u->tokens[t], state);
         if (!CHECK(logits != NULL)) break;

@@ -327,6 +327,75 @@ static void flips_in_the_weights(void)
     check_weights(&code_shape);
 }
 
+/* ---- rwkv_verify -------------------------------------------------------- */
+
+/* What is sound is found sound; any bit after the header that is not what it was is found
+ * when the model is loaded or here, and the message names both checksums.    */
+static void check_verify(model_image *m, const char *path)
+{
+    rwkv_model *model = load_image(m, NULL);
+    rwkv_error error;
+    uint64_t seed = 1, bit = 8 * HEADER_BYTES;
+    int i, refused = 0, found = 0;
+    memset(&error, 0xC3, sizeof error);
+    CHECK_INT(rwkv_verify(model, &error), RWKV_OK);
+    CHECK(error.code == RWKV_OK && error.message[0] == 0);
+    CHECK_INT(rwkv_verify(model, NULL), RWKV_OK);
+    rwkv_free(model);
+    for (i = 0; i < 300; i++) {
+        m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        model = rwkv_load_memory(m->data, m->size, NULL, &error);
+        if (!model) {
+            refused++;
+        } else {
+            found++;
+            CHECK_INT(rwkv_verify(model, NULL), RWKV_ERR_FORMAT);
+            CHECK_INT(rwkv_verify(model, &error), RWKV_ERR_FORMAT);
+            CHECK_INT(error.code, RWKV_ERR_FORMAT);
+            CHECK_INT(error.offset, HEADER_BYTES);
+            CHECK_MSG(number_in(error.message, get32(m->data + AT_DATA_CRC)), "%s", error.message);
+            CHECK_MSG(number_in(error.message, crc32_bytes(0, m->data + HEADER_BYTES,
+                                                           m->size - HEADER_BYTES)),
+                      "%s", error.message);
+        }
+        rwkv_free(model);
+        m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        bit = i == 0 ? 8 * (uint64_t)m->size - 1
+                     : 8 * HEADER_BYTES + random_bits(&seed) % (8 * (m->size - HEADER_BYTES));
+    }
+    CHECK_MSG(found > 50 && found + refused == 300, "%d found, %d refused", found, refused);
+    if (!path) return;
+    for (i = 0; i < 2; i++) { /* mapped, then read                               */
+        rwkv_options o = options_isa(NULL);
+        o.flags = i ? RWKV_FLAG_NO_MMAP : 0;
+        model = rwkv_load(path, &o, &error);
+        CHECK_INT(rwkv_verify(model, &error), RWKV_OK);
+        rwkv_free(model);
+    }
+}
+
+static void verify_finds_any_bit(void)
+{
+    shape s = base_shape;
+    rwkv_error error;
+    char path[512];
+    int type;
+    for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_Q4; type++) {
+        model_image m;
+        s.type = (rwkv_type)type;
+        s.tokenizer = type % 2 ? TOKENIZER_NONE : TOKENIZER_WORLD;
+        m = model_image_new(&s);
+        temporary_path(path);
+        CHECK_INT(model_write_file(&s, path), 0);
+        check_verify(&m, path);
+        remove(path);
+        model_image_free(&m);
+    }
+    CHECK_INT(rwkv_verify(NULL, &error), RWKV_ERR_ARGUMENT);
+    CHECK_MSG(strstr(error.message, "model") != NULL, "%s", error.message);
+    CHECK_INT(rwkv_verify(NULL, NULL), RWKV_ERR_ARGUMENT);
+}
+
 /* The worst that all exponents, scales or codes of every matrix can be, and the scales
  * of the embedding: it runs on every isa and in every way, to the same numbers; what is
  * NaN may have other bits.                                                   */
@@ -950,6 +1019,7 @@ int main(int argc, char **argv)
     RUN(missing_file_and_directory);
     RUN(mapped_read_and_borrowed_are_one);
     RUN(data_at_any_multiple_of_4);
+    RUN(verify_finds_any_bit);
     RUN(failing_allocations);
     RUN(free_without_alloc);
     RUN(arena_without_free);

@@ -60,6 +60,7 @@ static void check_fixture(const char *name, double tolerance)
         float *all;
         if (!CHECK_MSG(model != NULL, "%s: %s", name, error.message)) break;
         if (!CHECK_INT(logits_bytes, 8 * (size_t)n * (size_t)V)) break;
+        CHECK_INT(rwkv_verify(model, NULL), RWKV_OK);
         for (t = 0; t < n; t++) {
             const float *logits = rwkv_eval(tokens[t], state);
             if (!CHECK(logits != NULL)) break;
