@@ -1221,10 +1221,10 @@ typedef struct rwkv__matmul {
  * their values, those of block b from begin[b] to begin[b + 1], filled up to a multiple
  * of 4 with zeros for some column; one block more is empty.                  */
 typedef struct rwkv__used {
-    unsigned char k[RWKV__BLOCK + 1]; /* the last one is asked for, but never used     */
-    unsigned char q[RWKV__BLOCK];
-    uint16_t      begin[RWKV__BLOCK / RWKV__CODE_BLOCK + 2];
     size_t        n;
+    unsigned char q[RWKV__BLOCK]; /* four at a time are read as a word              */
+    uint16_t      begin[RWKV__BLOCK / RWKV__CODE_BLOCK + 2];
+    unsigned char k[RWKV__BLOCK + 1]; /* the last one is asked for, but never used     */
 } rwkv__used;
 
 static void rwkv__find_used(rwkv__used *used, const float *x, size_t n)
@@ -6411,6 +6411,7 @@ static int rwkv__draw(rwkv_sampler *s, const rwkv__kernels *kernels, float *x, f
     }
     for (i = kept; i % 16; i++)
         x[i] = -HUGE_VALF;
+    max = kernels->largest(x, rwkv__round16((size_t)kept)); /* p was the same for others   */
     kernels->softmax(x, max, T, rwkv__round16((size_t)kept)); /* p^(1/T), but for a factor */
     for (i = 0; i < kept; i += 16)
         total += rwkv__sum16(x + i);

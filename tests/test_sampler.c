@@ -445,6 +445,23 @@ static void odd_logits(void)
     }
 }
 
+/* As probable as the largest at temperature 1, in floats, and nothing beside it at
+ * one near 0: top_k keeps the lower ids, and the largest is not among them.   */
+static void kept_below_the_largest(void)
+{
+    scene c;
+    int seed;
+    scene_open(&c, NULL);
+    set_all(&c, 0);
+    c.logits[40] = 1e-9f;
+    for (seed = 0; seed < 20; seed++) {
+        rwkv_sampler s = sampler_new(1e-17f, 0, 3, (uint64_t)seed);
+        int token = rwkv_sample(&s, c.state);
+        CHECK_MSG(token >= 0 && token < 3, "token %d", token);
+    }
+    scene_close(&c);
+}
+
 static void odd_settings(void)
 {
     const float odd[] = {(float)NAN, (float)INFINITY, -(float)INFINITY, -1, 1e-45f, 3e38f};
@@ -880,6 +897,7 @@ int main(int argc, char **argv)
     RUN(same_seed_same_tokens);
     RUN(seed_moves_on);
     RUN(odd_logits);
+    RUN(kept_below_the_largest);
     RUN(odd_settings);
     RUN(long_tail);
     RUN(infinite_temperature);
