@@ -27,7 +27,7 @@ help:
 	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
 	@echo 'make check    what a contributor runs: lint, sanitizers, OpenMP, emulated machines'
 	@echo 'make examples build the programs of examples/ into $B/'
-	@echo 'make fuzz     look for inputs that break the tokenizer, SECONDS=60 for each target'
+	@echo 'make fuzz     look for inputs that break anything, SECONDS=60 for each target'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
@@ -139,7 +139,8 @@ lint:
 	$(call optional,gcc); \
 	gcc -O2 -fanalyzer -Werror -DRWKV_NO_SIMD -c $B/lint.c -o $B/lint.o && echo 'analyzer: nothing found'
 
-SANITIZE = -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
 asan:
 	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g $(SANITIZE)' $(TESTS:$B/%=$B/asan/%) \
 		$(FUZZERS:$B/%=$B/asan/%)
@@ -147,22 +148,31 @@ asan:
 
 # The corpus is the beginning and stays as it is; new inputs go to $B/fuzz, and findings to
 # $B/fuzz/NAME-*. To take up new inputs: fuzz_NAME -merge=1 tests/corpus/fuzz_NAME FOLDER
+# fuzz_quant compares all kernels, whose paths do not depend on the bytes: no coverage there.
 SECONDS = 60
-FUZZ_FLAGS = -g -O2 -DFUZZ_LIBFUZZER -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+FUZZ_SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all
 fuzz:
 	@$(call optional,clang); mkdir -p $B/fuzz; \
 	if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 		clang -fsanitize=fuzzer,address -x c - -o $B/fuzz/none 2> /dev/null; then \
 		echo 'skipped: fuzz (clang has no libFuzzer here)'; exit 0; fi; \
-	for name in $(notdir $(FUZZERS)); do \
-		mkdir -p $B/fuzz/$$name.new && \
-		clang $(FUZZ_FLAGS) tests/$$name.c -o $B/fuzz/$$name $(LDLIBS) && \
-		$B/fuzz/$$name -max_total_time=$(SECONDS) -timeout=20 -max_len=2000 -verbosity=0 \
-			-print_final_stats=1 -artifact_prefix=$B/fuzz/$$name- $B/fuzz/$$name.new \
-			tests/corpus/$$name > $B/fuzz/$$name.log 2>&1 || \
-			{ tail -n 40 $B/fuzz/$$name.log; exit 1; }; \
-		echo "$$name: nothing found in $$(sed -n 's/.*executed_units: *//p' $B/fuzz/$$name.log) inputs"; \
-	done
+	$(MAKE) --no-print-directory -j2 $(FUZZERS:$B/%=$B/fuzz/%.found)
+
+$B/fuzz/rwkv.o: tests/rwkv.c rwkv.h
+	@clang -g -O1 -DRWKV_NO_SIMD $(FUZZ_SANITIZE) -fsanitize=fuzzer-no-link -c $< -o $@
+$B/fuzz/kernels.o: tests/rwkv.c rwkv.h
+	@clang -g -O1 -fsanitize=address -c $< -o $@
+$B/fuzz/fuzz_quant: $B/fuzz/kernels.o
+$B/fuzz/fuzz_%: tests/fuzz_%.c $B/fuzz/rwkv.o $(wildcard tests/*.h)
+	@clang -g -O1 -DFUZZ_LIBFUZZER $(FUZZ_SANITIZE) -fsanitize=fuzzer $< \
+		$(or $(filter %/kernels.o,$^),$B/fuzz/rwkv.o) -o $@ $(LDLIBS)
+.PHONY: $(FUZZERS:$B/%=$B/fuzz/%.found)
+$(FUZZERS:$B/%=$B/fuzz/%.found): %.found: %
+	@mkdir -p $*.new
+	@$* -max_total_time=$(SECONDS) -timeout=20 -max_len=2000 -verbosity=0 -print_final_stats=1 \
+		-artifact_prefix=$*- $*.new tests/corpus/$(notdir $*) > $*.log 2>&1 || \
+		{ tail -n 40 $*.log; exit 1; }
+	@echo "$(notdir $*): nothing found in $$(sed -n 's/.*executed_units: *//p' $*.log) inputs"
 
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \

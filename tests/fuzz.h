@@ -7,21 +7,17 @@
 #ifndef FUZZ_H_INCLUDED
 #define FUZZ_H_INCLUDED
 
-#if defined(FUZZ_LIBFUZZER) /* which looks for new paths in rwkv.h alone */
-#define RWKV_NO_SIMD        /* no wide kernels are needed here, and they take long to compile */
-#define RWKV_IMPLEMENTATION
-#endif
 #include "../rwkv.h"
 
-#if defined(FUZZ_LIBFUZZER)
+#if defined(FUZZ_LIBFUZZER) /* which looks for new paths, but not in here */
 #pragma clang attribute push(__attribute__((no_sanitize("coverage"))), apply_to = function)
 #endif
 #include "model.h"
 #include "ref_text.h"
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #if defined(FUZZ_LIBFUZZER)
 #pragma clang attribute pop
 #endif
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FUZZ_CHECK(condition) \
     do { \
@@ -31,6 +27,22 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort(); \
         } \
     } while (0)
+
+/* What an input says: bytes and numbers, zeros when it is at its end.        */
+typedef struct source {
+    const uint8_t *at, *end;
+} source;
+
+static inline uint32_t next_byte(source *s)
+{
+    return s->at < s->end ? *s->at++ : 0;
+}
+
+static inline uint32_t next_word(source *s)
+{
+    uint32_t low = next_byte(s), middle = next_byte(s), high = next_byte(s);
+    return low | middle << 8 | high << 16 | next_byte(s) << 24;
+}
 
 #ifndef FUZZ_LIBFUZZER
 int main(int argc, char **argv)

@@ -10,15 +10,6 @@ enum { MOST_WORDS = 1 << 15, BLOCK_WORDS = 8704 / 2, RAW = 4, UNSORTED = 8 };
 
 /* ---- what the input says ------------------------------------------------ */
 
-typedef struct source {
-    const uint8_t *at, *end;
-} source;
-
-static uint32_t next_byte(source *s)
-{
-    return s->at < s->end ? *s->at++ : 0;
-}
-
 /* Mostly below `limit`; sometimes any number.                                */
 static uint32_t next_number(source *s, uint32_t limit)
 {
