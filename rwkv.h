@@ -70,7 +70,7 @@
  *   RWKV_NO_MMAP            rwkv_load reads files and never maps them
  *   RWKV_NO_MALLOC          no malloc: options.allocator must be given, states may
  *                           be made by rwkv_state_init
- *   RWKV_NO_SIMD            scalar kernels only: half the code, much slower
+ *   RWKV_NO_SIMD            scalar kernels only: a third of the code, much slower
  *   RWKV_NO_THREADS         no OpenMP and no options.parallel
  *   RWKV_NO_TOKENIZER   *   no rwkv_tokenize*, rwkv_token_bytes, rwkv_utf8_push
  *   RWKV_NO_SAMPLER     *   no rwkv_sample, and less scratch if the chunk is small
@@ -410,8 +410,10 @@ RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size,
                                       const rwkv_options *options, rwkv_error *error);
 
 /* Read the whole model, and compare it with the checksum (CRC-32) that its file
- * has in the header: for what came over a network or has lain in flash for long.
- * RWKV_ERR_FORMAT, if a bit of it is not what it was. Some 300 MB a second.  */
+ * has in the header: for what came over a network or has lain in flash for long
+ * (but a big-endian machine reads its own copy). RWKV_ERR_FORMAT if a bit is not
+ * what it was, RWKV_ERR_ARGUMENT if model is NULL; *error, if not NULL, is filled
+ * then, and cleared otherwise. Some 300 MB a second.                         */
 RWKV_API rwkv_result rwkv_verify(const rwkv_model *model, rwkv_error *error);
 
 /* NULL is allowed. Free every state of the model first.                      */
@@ -1101,8 +1103,8 @@ static size_t rwkv__round16(size_t n)
     return (n + 15) & ~(size_t)15;
 }
 
-/* How many panels of 16 rows a matrix has, and how many blocks of 32 columns; the last
- * ones may be partial.                                                       */
+/* How many panels of 16 rows (or vectors of 16 numbers) there are, and how many blocks
+ * of 32 columns; the last ones may be partial.                               */
 static size_t rwkv__panels(uint64_t rows)
 {
     return (size_t)((rows + 15) / 16);
@@ -1138,7 +1140,7 @@ static size_t rwkv__min(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static uint64_t rwkv__least(uint64_t a, uint64_t b)
+static uint64_t rwkv__min64(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
@@ -2303,11 +2305,12 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                     RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE, 2,
                                      type);
                 ahead.w += ahead.step * RWKV__BLOCK;
+                ahead.step = T < RWKV__ROWS ? 0 : ahead.step; /* that was all of it         */
                 RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
                                        rows, T, ahead);
             } else {
                 for (k = 0; k < columns; k++) {
-                    if (m->by_columns) /* no tile need ask for it again               */
+                    if (m->by_columns) /* the tiles ask for nothing more             */
                         RWKV__PREFETCH_FAR(ahead.w + k * column);
                     for (p = 0; p < n; p++)
                         RWKV__UNROLL
@@ -2815,7 +2818,7 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(make_by_columns)(const rwkv__mat
             n = first + column < m->n_in ? rwkv__min(4, m->n_in - first - column) : 0;
             for (v = 0; v < 4; v++)
                 RWKV__PREFETCH_FAR((uintptr_t)w + (RWKV__BLOCK + column + (size_t)v) * stride);
-            rwkv__turn_group(group, w + column * stride, stride, n, shift, mask);
+            rwkv__turn_group(group, n ? w + column * stride : w, stride, n, shift, mask);
             for (v = 0; v < RWKV__PANEL; v++) {
                 RWKV__I values = RWKV__I_LOAD(group + v * 4 * RWKV__W);
                 values = storage == RWKV__CODES_8 ? RWKV__FLIP(values)
@@ -2973,7 +2976,7 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__ma
                 for (at = first / panels * 16; at / 16 * panels < end; at += 4 * RWKV__W) {
                     const size_t panel = at / 16 * panels;
                     RWKV__NAME(code_used)(m, &used, b, rwkv__min(at, column - 4 * RWKV__W),
-                                          panel > first ? panel : first, end, w, scale, x,
+                                          rwkv__max(panel, first), end, w, scale, x,
                                           storage);
                 }
             RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
@@ -3708,8 +3711,8 @@ static int rwkv__tensor_at(const rwkv__file *f, uint64_t i, int *id, uint64_t *l
                            uint64_t *offset)
 {
     const uint64_t each = RWKV__LAYER_END - RWKV__LAYER_BEGIN, begin = RWKV__LAYER_BEGIN;
-    *layer = i < begin ? 0 : rwkv__least((i - begin) / each, f->n_layer - 1);
-    *id = (int)rwkv__least(i - *layer * each, RWKV__TENSORS);
+    *layer = i < begin ? 0 : rwkv__min64((i - begin) / each, f->n_layer - 1);
+    *id = (int)rwkv__min64(i - *layer * each, RWKV__TENSORS);
     if (*id == RWKV__TENSORS)
         return 0;
     if (*id >= RWKV__LAYER_END)
@@ -3849,7 +3852,7 @@ static uint32_t rwkv__crc32_swapped(uint32_t crc, const unsigned char *p, uint64
 {
     unsigned char was[64];
     while (bytes) {
-        const size_t n = bytes < sizeof was ? (size_t)bytes : sizeof was;
+        const size_t n = (size_t)rwkv__min64(bytes, sizeof was);
         memcpy(was, p, n);
         rwkv__swap(was, n, element);
         crc = rwkv__crc32_next(crc, was, n);
@@ -4342,7 +4345,7 @@ RWKV_API rwkv_result rwkv_verify(const rwkv_model *model, rwkv_error *error)
     if (crc == model->file.data_crc)
         return RWKV_OK;
     return rwkv__fail(error, RWKV_ERR_FORMAT, RWKV__HEADER_BYTES,
-                      "damaged: the checksum of the weights is %u, the header says %u",
+                      "damaged: the checksum of the data is %u, the header says %u",
                       (uint64_t)crc, (uint64_t)model->file.data_crc);
 }
 
@@ -6411,7 +6414,7 @@ static int rwkv__draw(rwkv_sampler *s, const rwkv__kernels *kernels, float *x, f
     }
     for (i = kept; i % 16; i++)
         x[i] = -HUGE_VALF;
-    max = kernels->largest(x, rwkv__round16((size_t)kept)); /* p was the same for others   */
+    max = kernels->largest(x, rwkv__round16((size_t)kept)); /* it may be cut off, and p alike */
     kernels->softmax(x, max, T, rwkv__round16((size_t)kept)); /* p^(1/T), but for a factor */
     for (i = 0; i < kept; i += 16)
         total += rwkv__sum16(x + i);

@@ -38,10 +38,16 @@ static inline uint32_t next_byte(source *s)
     return s->at < s->end ? *s->at++ : 0;
 }
 
+static inline uint32_t next_half(source *s)
+{
+    uint32_t low = next_byte(s);
+    return low | next_byte(s) << 8;
+}
+
 static inline uint32_t next_word(source *s)
 {
-    uint32_t low = next_byte(s), middle = next_byte(s), high = next_byte(s);
-    return low | middle << 8 | high << 16 | next_byte(s) << 24;
+    uint32_t low = next_half(s);
+    return low | next_half(s) << 16;
 }
 
 #ifndef FUZZ_LIBFUZZER

@@ -78,7 +78,8 @@ static int next_int(source *s)
 static void call(source *s)
 {
     const uint32_t which = next_byte(s) % 20;
-    const int i = (int)next_byte(s) % STATES, j = (int)next_byte(s) % STATES;
+    const int i = (int)next_byte(s) % STATES;
+    int j = (int)next_byte(s) % STATES;
     const int nothing = next_byte(s) % 8 == 0; /* NULL for an argument              */
     rwkv_state *const state = nothing ? NULL : place[i].state;
     const int model = place[i].model, V = shapes[model].V;
@@ -125,6 +126,13 @@ static void call(source *s)
         good = good && n >= 0;
         FUZZ_CHECK((rwkv_eval_batch(tokens, several, n) == RWKV_OK) == good);
         if (!good) check_unchanged(-1);
+        for (k = 0; good && k < STATES; k++) /* others stay as they are               */
+            if (!used[k] && place[k].state) {
+                size_t size;
+                uint8_t *now = saved(place[k].state, &size);
+                FUZZ_CHECK(memcmp(now, place[k].before, size) == 0);
+                free(now);
+            }
         break;
     }
     case 7:
@@ -206,9 +214,11 @@ static void call(source *s)
         char text[8];
         for (k = 0; k < 8; k++) text[k] = (char)next_byte(s);
         k = (int)next_byte(s) % (MOST + 1);
-        n = rwkv_tokenize(of, next_byte(s) % 8 ? text : NULL, (size_t)next_byte(s) % 9, tokens, k);
+        j = (int)next_byte(s) % 9;
+        n = rwkv_tokenize(of, next_byte(s) % 8 ? text : NULL, (size_t)j, tokens, k);
         FUZZ_CHECK(n <= 8 && (of || n < 0));
-        n = rwkv_tokenize_special(of, text, 8, next_byte(s) % 4 ? tokens : NULL, next_int(s) % MOST);
+        k = next_int(s) % MOST;
+        n = rwkv_tokenize_special(of, text, 8, next_byte(s) % 4 ? tokens : NULL, k);
         FUZZ_CHECK(n <= 8);
         (void)rwkv_token_bytes(of, next_int(s), &count);
         FUZZ_CHECK(count >= 0);

@@ -47,6 +47,8 @@ static void load(const uint8_t *file, size_t size)
     rwkv_error error;
     rwkv_model *model;
     uint8_t *copy = (uint8_t *)test_alloc(size ? size : 1);
+    uint32_t crc;
+    size_t length;
     memcpy(copy, file, size);
     memset(&error, 0xC3, sizeof error);
     memset(&o, 0, sizeof o);
@@ -55,7 +57,9 @@ static void load(const uint8_t *file, size_t size)
     FUZZ_CHECK(memchr(error.message, 0, sizeof error.message));
     if (model) {
         FUZZ_CHECK(error.code == RWKV_OK && !error.message[0]);
-        (void)rwkv_verify(model, NULL);
+        length = rwkv_model_info(model).model_bytes;
+        crc = crc32_bytes(0, copy + HEADER_BYTES, length - HEADER_BYTES);
+        FUZZ_CHECK((rwkv_verify(model, NULL) == RWKV_OK) == (crc == get32(copy + AT_DATA_CRC)));
         work(model);
     } else {
         FUZZ_CHECK(error.code != RWKV_OK && error.message[0] && error.offset <= (uint64_t)1 << 62);
@@ -69,7 +73,7 @@ static void tell_lie(model_image *m, source *s)
     static const uint32_t extremes[24] = {
         0, 1, 2, 3, 4, 15, 16, 63, 64, 255, 4095, 4096, 4097, 65535, 65536, 0xFFFFFF, 0x1000000,
         0x1000001, 0x100000, 0x100001, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFEu, 0xFFFFFFFFu};
-    const uint32_t where = next_byte(s) | next_byte(s) << 8, how = next_byte(s), value = next_word(s);
+    const uint32_t where = next_half(s), how = next_byte(s), value = next_word(s);
     const size_t at = how & 64 ? where % (m->size - 3) : where % (HEADER_BYTES - 3);
     uint32_t is = get32(m->data + at);
     switch (how % 8) {

@@ -1,8 +1,8 @@
 /* fuzz_quant.c: any bytes as weights, scales and exponents: every instruction set makes the same
  * logits of them, and no read leaves the file.
  *
- * Input: a shape in 5 bytes, type, tokens, a seed; the rest, repeated, is the weights of one
- * matrix, or of all. What is NaN may have other bits.                        */
+ * Input: four dimensions, the type, how many tokens, a seed, and which tensor (or all, from 128
+ * on), a byte each; the rest, repeated, is its bytes. What is NaN may have other bits. */
 #include "fuzz.h"
 
 enum { MOST = 20 };

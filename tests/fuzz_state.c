@@ -64,8 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else {
         memcpy(blob, known[which].blob, length);
         while (s.at < s.end) {
-            at = next_byte(&s);
-            at = (at | (size_t)next_byte(&s) << 8) % length;
+            at = next_half(&s) % length;
             blob[at] ^= (uint8_t)next_byte(&s);
         }
     }

@@ -11,7 +11,7 @@
  * Channel mixing is alive: its contribution is about as large as that of time
  * mixing, and the logits have a standard deviation of about 1. The same shape
  * gives the same bytes on every machine (but for DECAYS, which needs exp). Q4
- * has matrices of 4, 5 and 8 bits: matrix_bits.                              */
+ * has matrices of 4, 5, 6 and 8 bits: matrix_bits.                             */
 #ifndef MODEL_H_INCLUDED
 #define MODEL_H_INCLUDED
 
@@ -165,7 +165,7 @@ static inline double f16_to_double(uint32_t h)
     return sign * ldexp(1024 + mantissa, exponent - 25);
 }
 
-/* ---- codes of 8, 5 and 4 bits ------------------------------------------- */
+/* ---- codes of 8, 6, 5 and 4 bits ---------------------------------------- */
 
 enum { CODE_BLOCK = 32 }; /* columns with one scale                            */
 
@@ -182,6 +182,12 @@ static inline int code_value(int bits, int code)
     static const signed char of_5[32] = {-56, -50, -45, -40, -36, -32, -28, -25, -21, -18, -15,
                                          -12, -9,  -6,  -3,  0,   3,   6,   9,   12,  15,  18,
                                          21,  24,  27,  31,  35,  39,  43,  48,  53,  59};
+    static const signed char of_6[64] = {
+        -62, -59, -56, -53, -51, -49, -46, -44, -42, -40, -38, -36, -34, -32, -30, -28,
+        -26, -24, -23, -21, -19, -17, -16, -14, -12, -10, -9,  -7,  -5,  -3,  -2,  0,
+        2,   4,   5,   7,   9,   11,  12,  14,  16,  18,  20,  21,  23,  25,  27,  29,
+        31,  32,  34,  36,  38,  40,  42,  44,  46,  48,  51,  53,  55,  58,  60,  63};
+    if (bits == 6) return of_6[code & 63];
     if (bits == 4) return of_4[code & 15];
     if (bits == 5) return of_5[code & 31];
     return (code & 127) - (code & 128);
@@ -221,21 +227,22 @@ static inline int code_at(int bits, const uint8_t *block, int r, int k)
     int byte = 4 * r + k % 4, group = k / 4, low;
     if (bits == 8) return block[64 * group + byte];
     low = block[64 * (group / 2) + byte] >> (group % 2 ? 4 : 0) & 15;
-    return bits == 5 ? low | (block[256 + byte] >> group & 1) << 4 : low;
+    if (bits >= 5) low |= (block[256 + byte] >> group & 1) << 4;
+    return bits == 6 ? low | (block[320 + byte] >> group & 1) << 5 : low;
 }
 
 static inline void code_set(int bits, uint8_t *block, int r, int k, int code)
 {
-    int byte = 4 * r + k % 4, group = k / 4, shift = group % 2 ? 4 : 0;
+    int byte = 4 * r + k % 4, group = k / 4, shift = group % 2 ? 4 : 0, bit;
     uint8_t *p = block + (bits == 8 ? 64 * group : 64 * (group / 2)) + byte;
     if (bits == 8) {
         *p = (uint8_t)code;
         return;
     }
     *p = (uint8_t)((*p & ~(15 << shift)) | (code & 15) << shift);
-    if (bits == 5) {
-        p = block + 256 + byte;
-        *p = (uint8_t)((*p & ~(1 << group)) | (code >> 4) << group);
+    for (bit = 4; bit < bits; bit++) {
+        p = block + 256 + 64 * (bit - 4) + byte;
+        *p = (uint8_t)((*p & ~(1 << group)) | (code >> bit & 1) << group);
     }
 }
 
@@ -289,7 +296,7 @@ typedef struct tensor {
 static inline const uint8_t *matrix_bits(rwkv_type type)
 {
     static const uint8_t none[8] = {0}, of_8[8] = {8, 8, 8, 8, 8, 8, 8, 8};
-    static const uint8_t of_4[8] = {5, 5, 5, 8, 4, 5, 4, 5};
+    static const uint8_t of_4[8] = {5, 5, 5, 8, 4, 5, 4, 6};
     return type == RWKV_TYPE_Q8 ? of_8 : type == RWKV_TYPE_Q4 ? of_4 : none;
 }
 

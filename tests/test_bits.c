@@ -10,10 +10,12 @@
 
 enum { TOKENS = 220 };
 
-/* The first has every dimension odd and two layers. In the second the sums of
- * att.output and of ffn.value go over two blocks of 256 columns, the matrices have more
- * panels than a kernel takes at once, and keys are so large that exp overflows unless
- * it is done as in the stable form. `bytes` is the checksum of the weights. */
+/* The first has no dimension that is a multiple of 16, and two layers. In the second the
+ * sums of att.output and of ffn.value go over two blocks of 256 columns, att.receptance and
+ * its like have more panels than a kernel takes at once, and with floats keys are so large
+ * that exp overflows unless it is done as in the stable form. In the third a column of
+ * codes of ffn.value is longer than a vector, but no multiple of it. `bytes` is the checksum
+ * of the weights. */
 typedef struct known {
     shape    s;
     uint32_t bytes;
@@ -30,17 +32,21 @@ static const known table[] = {
     {{61, 20, 24, 33, 2, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 4},
      0xFDFCC085u, 0xDF2B2459C0E45183u},
     {{61, 20, 24, 33, 2, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 5},
-     0xF1F43A70u, 0xD2A9023A6F255299u},
+     0x4201E4CFu, 0x1D8CFDC8B5C7D0E8u},
     {{45, 21, 260, 272, 1, RWKV_TYPE_F32, TOKENIZER_NONE, KEYS, 6},
      0xDC8BA8E5u, 0x40C37A4B96832741u},
     {{45, 21, 260, 272, 1, RWKV_TYPE_F16, TOKENIZER_NONE, KEYS, 7},
      0xE95D10ACu, 0xA8CF1D287629247Bu},
     {{45, 21, 260, 272, 1, RWKV_TYPE_BF16, TOKENIZER_NONE, KEYS, 8},
      0x34E65F51u, 0x10C0068F97F39299u},
-    {{45, 21, 260, 272, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, DECAYS, 9},
-     0xD2ABB055u, 0xED079E9552E0187Bu},
-    {{45, 21, 260, 272, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, DECAYS, 10},
-     0x480585D8u, 0x403CCD656F8D9063u},
+    {{45, 21, 260, 272, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 9},
+     0x0F3CCA0Fu, 0xF1A3AFC03499432Au},
+    {{45, 21, 260, 272, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 10},
+     0x04CE5A14u, 0xE9E1358EC6222CF6u},
+    {{20, 137, 17, 40, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 11},
+     0x47E38496u, 0xAFB7917FC9D5DC17u},
+    {{20, 137, 17, 40, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 12},
+     0x7E935BE2u, 0x5BD5DFAD096346A3u},
 };
 
 static uint64_t hash_floats(uint64_t hash, const float *x, size_t n)
@@ -226,8 +232,12 @@ static void isas_of(const subject *u)
     int i;
     CHECK_MSG(crc == u->k->bytes, "model %d has checksum 0x%08lX", (int)(u->k - table),
               (unsigned long)crc);
-    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++)
+    for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+        rwkv_options o = options_isa(isa);
+        o.chunk = 21;
         check(u, one_by_one(u, isa, &end), isa, "one by one", 1);
+        check(u, all_at_once(u, &o, 64), isa, "chunk", 21);
+    }
 }
 
 static void chunks_of(const subject *u)
