@@ -29,6 +29,7 @@ help:
 	@echo 'make examples build the programs of examples/ into $B/'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'
 	@echo '              SECONDS=60 for each target'
+	@echo 'make mutate   break the header in MUTANTS=60 small ways, and see that the tests notice (slow)'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
@@ -173,6 +174,11 @@ $(FUZZERS:$B/%=$B/fuzz/%.found): %.found: %
 		{ tail -n 40 $*.log; exit 1; }
 	@echo "$(notdir $*): nothing found in $$(sed -n 's/.*executed_units: *//p' $*.log) inputs"
 
+# not part of `make check`: some 8 seconds for each
+MUTANTS = 60
+mutate:
+	@$(call optional,python3); CC='$(CC)' python3 tests/mutate.py $B/mutate --count $(MUTANTS)
+
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
 	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' $(CORE:%=$B/openmp/%) && \
@@ -233,4 +239,4 @@ clean:
 	rm -rf $B
 
 .PHONY: help examples demo test bench bench_text quality check lint asan openmp same cross cross-wasm \
-	cross-avx512 fuzz oracle clean
+	cross-avx512 fuzz mutate oracle clean

@@ -616,10 +616,13 @@ static void not_a_model(void)
     static const char *texts[] = {"", "RWKV", "GGUF\3\0\0\0", "PK\3\4", "fmgg"};
     static const size_t lengths[] = {0, 4, 8, 4, 4};
     char path[512], junk[4096];
+    rwkv_error error;
     size_t i;
     temporary_path(path);
     for (i = 0; i < 5; i++) check_file(path, texts[i], lengths[i], RWKV_ERR_FORMAT);
     for (i = 0; i < sizeof junk; i++) junk[i] = (char)(i * 37);
+    CHECK(rwkv_load_memory(junk, sizeof junk, NULL, &error) == NULL);
+    CHECK_INT(error.offset, 0);
     check_file(path, junk, sizeof junk, RWKV_ERR_FORMAT);
     memset(junk, 0, sizeof junk);
     check_file(path, junk, sizeof junk, RWKV_ERR_FORMAT);

@@ -1,0 +1,141 @@
+"""Break rwkv.h in many small ways, one at a time, and see whether the tests notice.
+
+    python3 tests/mutate.py FOLDER [--count N] [--seed S] [--list]
+
+A mutant changes one operator, constant or condition of the loader, the state's import, the time
+mix, the channel mix or the vector kernels. N of them (default 60; 0: all) are drawn, the same for
+the same seed. For each the implementation is compiled and linked with tests that only use it; if
+all pass, the mutant has survived and is printed. The last line is "N killed of M, K did not
+compile"; the exit status is 1 if fewer than 90 % of those that compile are killed. Survivors that
+change nothing (a check that another one repeats, an unreachable bound) are no fault of the tests:
+they are listed by their line in EQUIVALENT, with the reason.
+
+Run from the repository root; CC is the compiler. Standard library only.
+"""
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import random
+import re
+import subprocess
+import sys
+
+TESTS = ['test_bits', 'test_fixtures', 'test_file', 'test_state', 'test_time_mix', 'test_channel_mix',
+         'test_layers', 'test_tokenizer']
+
+# from a line that has the one text to a line that has the other
+PLACES = [
+    ('* 8. MARK: file', '* 9. MARK: model'),
+    ('/* ---- loading ---', 'rwkv_model *rwkv_load_memory(const void *data, size_t size, const'),
+    ('RWKV__NAME(exp)(RWKV__V x)', 'RWKV__NAME(largest)'),
+    ('* 11. MARK: time_mix', '* 13. MARK: forward'),
+    ('RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size)\n{',
+     '* 15. MARK: utf8'),
+]
+
+CHANGES = [
+    (r' < ', ' <= '), (r' <= ', ' < '), (r' > ', ' >= '), (r' >= ', ' > '),
+    (r' == ', ' != '), (r' != ', ' == '), (r' && ', ' || '), (r' \|\| ', ' && '),
+    (r' \+ ', ' - '), (r' - ', ' + '), (r' \* ', ' + '), (r' % ', ' / '),
+    (r'\bif \((?!.*\\$)', 'if (0 && '), (r'RWKV__SUB\(', 'RWKV__ADD('), (r'RWKV__ADD\(', 'RWKV__SUB('),
+    (r'RWKV__LESS\((\w+), (\w+),', r'RWKV__LESS(\2, \1,'), (r'\b1\b', '2'), (r'\b0\b', '1'),
+]
+
+# text of a line -> why no test can tell
+EQUIVALENT = {
+    'if (f->bytes > (uint64_t)SIZE_MAX / 2)': 'true on 32-bit machines alone',
+}
+
+
+def mutants(text):
+    """(line number, what it was, what it is, whole new text) of each."""
+    lines = text.split('\n')
+    # comments, strings and what is for big-endian machines are blanked, so that columns stay
+    blank = re.sub(r'/\*.*?\*/|"(?:\\.|[^"\\\n])*"|#ifdef RWKV__BIG_ENDIAN.*?#(?:else|endif)', lambda m: re.sub(r'[^\n]', ' ', m.group()), text,
+                   flags=re.S).split('\n')
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line) + 1)
+    found = []
+    for begin, end in PLACES:
+        first = text.index(begin)
+        last = text.index(end, first + len(begin))
+        for number, line in enumerate(lines):
+            code = blank[number]
+            # a vector has one row, which nothing reads
+            if not first <= starts[number] < last or code.startswith(('static', 'RWKV_', '#')) or \
+                    "'v', '1'" in code:
+                continue
+            for pattern, instead in CHANGES:
+                for match in re.finditer(pattern, code):
+                    new = line[:match.start()] + match.expand(instead) + line[match.end():]
+                    if new != line and line.strip() not in EQUIVALENT:
+                        found.append((number, line.strip(), new))
+    return lines, found
+
+
+def run(command, **options):
+    return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+
+
+def try_one(job):
+    """'killed', 'survived' or 'broken', which did not compile."""
+    folder, cc, lines, mutant, index = job
+    number, _, new = mutant
+    at = folder / str(index % 1000000)
+    at.mkdir(parents=True, exist_ok=True)
+    (at / 'rwkv.h').write_text('\n'.join(lines[:number] + [new] + lines[number + 1:]))
+    (at / 'rwkv.c').write_text('#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\n')
+    result = 'survived'
+    if run([cc, '-O1', '-w', '-DRWKV_NO_SIMD', '-c', at / 'rwkv.c', '-o', at / 'rwkv.o']).returncode:
+        result = 'broken'
+    else:
+        for test in TESTS:
+            run([cc, folder / (test + '.o'), at / 'rwkv.o', '-o', at / 'test', '-lm', '-pthread'])
+            try:
+                if run([at / 'test'], timeout=120).returncode:
+                    result = 'killed'
+                    break
+            except subprocess.TimeoutExpired:
+                result = 'killed'
+                break
+    for path in at.iterdir():
+        path.unlink()
+    at.rmdir()
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description='mutation testing of rwkv.h')
+    parser.add_argument('folder', type=pathlib.Path)
+    parser.add_argument('--count', type=int, default=60)
+    parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--list', action='store_true', help='print the mutants, and stop')
+    options = parser.parse_args()
+    cc = os.environ.get('CC', 'cc')
+    lines, found = mutants(pathlib.Path('rwkv.h').read_text())
+    random.Random(options.seed).shuffle(found)
+    found = found[:options.count or len(found)]
+    if options.list:
+        for number, was, new in found:
+            print(f'{number + 1}: {was}\n    {new.strip()}')
+        return 0
+    options.folder.mkdir(parents=True, exist_ok=True)
+    for test in TESTS:
+        subprocess.run([cc, '-O1', '-w', '-DTEST_SLOW_MACHINE=1', '-c', f'tests/{test}.c', '-o',
+                        options.folder / (test + '.o')], check=True)
+    jobs = [(options.folder, cc, lines, mutant, i) for i, mutant in enumerate(found)]
+    count = {'killed': 0, 'survived': 0, 'broken': 0}
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for (number, was, new), result in zip(found, pool.map(try_one, jobs)):
+            count[result] += 1
+            if result == 'survived':
+                print(f'survived: rwkv.h:{number + 1}: {was}\n    as {new.strip()}', flush=True)
+    total = count['killed'] + count['survived']
+    print(f"{count['killed']} killed of {total}, {count['broken']} did not compile")
+    return 0 if count['killed'] >= 0.9 * total else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
