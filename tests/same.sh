@@ -9,9 +9,11 @@
 set -u
 folder=$1
 
-# name | program to run it with | compiler and options | kernels that must be found, if not any
+# name | program to run it with | compiler and options | kernels that must be found, if not any;
+# what takes longest is first
 list() {
     cat << 'END'
+Cortex-M3|@board mps2-an385|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m3 @bare @low|scalar
 gcc -O0||gcc -O0|
 gcc -O2||gcc -O2|
 gcc -O3||gcc -O3|
@@ -42,7 +44,6 @@ powerpc, big-endian|qemu-ppc|powerpc-linux-gnu-gcc -O2 -static|scalar
 wasm32|node --no-warnings tests/wasi.mjs|clang -O2 @wasm|scalar
 wasm32 SIMD128|node --no-warnings tests/wasi.mjs|clang -O2 @wasm -msimd128|scalar simd128
 Windows|env WINEDEBUG=-all wine|x86_64-w64-mingw32-gcc -O2 -static|scalar ssse3
-Cortex-M3|@board mps2-an385|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m3 @bare @low|scalar
 Cortex-M4F|@board mps2-an386|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m4 -mfloat-abi=hard -mfpu=fpv4-sp-d16 @bare @low|scalar
 Cortex-M7|@board mps2-an500|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m7 -mfloat-abi=hard -mfpu=fpv5-d16 @bare @low|scalar
 Cortex-M33|@board mps2-an505|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m33 -mfloat-abi=hard -mfpu=fpv5-sp-d16 @bare @high|scalar
