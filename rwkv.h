@@ -2263,7 +2263,9 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
     const size_t blocks = (m->n_in + RWKV__BLOCK - 1) / RWKV__BLOCK;
     const size_t full = rwkv__min(end, m->n_out / 16); /* the last one may be partial       */
     const size_t most = T == 1 ? RWKV__TALL : RWKV__WIDE;
-    const size_t rows = T >= RWKV__ROWS ? RWKV__ROWS : T >= 4 ? 4 : 2; /* of the first tile */
+    const size_t rows = RWKV__ROWS <= 2 || T >= RWKV__ROWS ? RWKV__ROWS /* of the first tile */
+                        : RWKV__ROWS > 4 && T >= 4         ? 4
+                                                           : 2;
     if (m->by_columns && T <= RWKV__FEW_ROWS) {
         RWKV__NAME(matmul_used)(m, first, end, T, type);
         return;
