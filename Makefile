@@ -16,7 +16,8 @@ PTHREAD = $(call has,-pthread)
 EXAMPLES = $(patsubst examples/%.c,$B/%,$(wildcard examples/*.c))
 TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
 FUZZERS = $(patsubst tests/%.c,$B/%,$(wildcard tests/fuzz_*.c))
-SCRIPTS = tests/test_api.sh tests/test_examples.sh tests/test_bench.sh tests/test_convert.py
+SCRIPTS = tests/test_api.sh tests/test_stack.py tests/test_examples.sh tests/test_bench.sh \
+	tests/test_convert.py
 
 help:
 	@echo 'make          this list'

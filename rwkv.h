@@ -97,8 +97,9 @@
  *   with options.chunk (and by 32 KB for each thread, if it is more than 1) and is
  *   small at chunk = 1. All memory of a model comes with rwkv_load, all memory
  *   of a state with rwkv_state_new or rwkv_state_clone; nothing else allocates.
- *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, anything else
- *   less than 4 (compiled with optimization).
+ *   Of the stack, rwkv_tokenize takes 40 KB with the 20B vocabulary, rwkv_quantize
+ *   8, anything else less than 4, on 32-bit machines less than 2 (compiled with
+ *   optimization). No function calls itself.
  *   Failure leaves nothing behind and changes nothing.
  *
  * THREADS
@@ -712,10 +713,13 @@ RWKV_API const char *rwkv_isa_available(int index);
 #define RWKV_ASSERT(condition) ((void)0)
 #endif
 
+/* RWKV__APART: what such functions have on the stack does not add up.        */
 #if defined(__GNUC__) /* and clang */
 #define RWKV__INLINE static inline __attribute__((always_inline))
+#define RWKV__APART  static __attribute__((noinline))
 #else
 #define RWKV__INLINE static
+#define RWKV__APART  static
 #endif
 #if defined(__clang__)
 #define RWKV__UNROLL_ALL _Pragma("clang loop unroll(full)")
@@ -1329,8 +1333,10 @@ static void rwkv__turn_group(unsigned char *group, const unsigned char *w, size_
 #endif
 }
 
-/* The most panels a kernel makes 32-bit at a time: one block of each.         */
+/* Scratch of a kernel, in floats. For many rows, the most panels that it makes 32-bit at
+ * a time, one block of each; for few, an rwkv__used.                         */
 #define RWKV__WIDE_SIZE (2 * RWKV__BLOCK * 16)
+#define RWKV__USED_SIZE ((sizeof(rwkv__used) + 63) / 64 * 16)
 
 /* What to prefetch while a tile is computed: the next block, of which `step`
  * bytes of each panel are asked for with each column.                        */
@@ -1344,8 +1350,9 @@ typedef struct rwkv__ahead {
 typedef struct rwkv__kernels {
     const char *isa;
     size_t      rows; /* of the large tile                                       */
-    /* panels [first, end) of W, for T rows; one function for each type. For T
-     * > 1 and 16-bit types `wide` is scratch of RWKV__WIDE_SIZE floats         */
+    /* panels [first, end) of W, for T rows; one function for each type. `wide` is
+     * RWKV__WIDE_SIZE floats; for T = 1 RWKV__USED_SIZE, or nothing if the matrix is
+     * not by columns                                                           */
     void (*matmul[RWKV__STORAGES])(const rwkv__matmul *, size_t first, size_t end, size_t T,
                                    float *wide);
     /* x (n), at most 256 numbers, in blocks of 32 as codes, in their own place  */
@@ -2226,24 +2233,24 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(tile_used)(const rwkv__matmul *m, cons
 /* Panels [first, end) of a matrix by columns, for a few rows, each for itself. The
  * columns are read from end to end, a few side by side.                       */
 RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, size_t first,
-                                                      size_t end, size_t T, int type)
+                                                      size_t end, size_t T, rwkv__used *used,
+                                                      int type)
 {
     const size_t column = rwkv__column_bytes(m);
-    rwkv__used   used;
     size_t       t, k, i, panel;
     for (t = 0; t < T; t++)
         for (k = 0; k < m->n_in; k += RWKV__BLOCK) {
             const unsigned char *w = m->w + k * column;
             const float         *x = m->x + rwkv__at(T, t, k);
-            rwkv__find_used(&used, x, rwkv__min(RWKV__BLOCK, m->n_in - k));
-            for (i = 0; i == 0 || i < used.n; i += RWKV__USED) {
-                const size_t n = rwkv__min(RWKV__USED, used.n - i);
+            rwkv__find_used(used, x, rwkv__min(RWKV__BLOCK, m->n_in - k));
+            for (i = 0; i == 0 || i < used->n; i += RWKV__USED) {
+                const size_t n = rwkv__min(RWKV__USED, used->n - i);
                 for (panel = first; panel + RWKV__TALL <= end; panel += RWKV__TALL)
-                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, RWKV__TALL, type);
+                    RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, RWKV__TALL, type);
                 for (; panel + 2 <= end && RWKV__TALL > 2; panel += 2)
-                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, 2, type);
+                    RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, 2, type);
                 for (; panel < end; panel++)
-                    RWKV__NAME(tile_used)(m, x, &used, i, n, panel * 16, w, 1, type);
+                    RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, 1, type);
             }
             RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
         }
@@ -2267,7 +2274,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                         : RWKV__ROWS > 4 && T >= 4         ? 4
                                                            : 2;
     if (m->by_columns && T <= RWKV__FEW_ROWS) {
-        RWKV__NAME(matmul_used)(m, first, end, T, type);
+        RWKV__NAME(matmul_used)(m, first, end, T, (rwkv__used *)(void *)wide, type);
         return;
     }
     while (first < end) {
@@ -2960,11 +2967,11 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_used)(const rwkv__matmul *m
  * column ends, bytes that have been taken before are taken again.            */
 RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__matmul *m,
                                                                  size_t first, size_t end,
-                                                                 size_t T, int storage)
+                                                                 size_t T, rwkv__used *used,
+                                                                 int storage)
 {
     const size_t column = rwkv__column_bytes(m), rows = rwkv__round16(m->n_out);
     const size_t panels = storage == RWKV__CODES_8 ? 1 : 2; /* in 16 bytes           */
-    rwkv__used   used;
     size_t       t, k, b, at;
     for (t = 0; t < T; t++)
         for (k = 0; k < m->n_in; k += RWKV__BLOCK) {
@@ -2973,11 +2980,11 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul_used)(const rwkv__ma
             const unsigned char *w = m->w + k * column;
             const unsigned char *scale = m->scale + k / RWKV__CODE_BLOCK * rows;
             const size_t         n = rwkv__min(RWKV__BLOCK, m->n_in - k);
-            rwkv__find_used_codes(&used, x, n);
+            rwkv__find_used_codes(used, x, n);
             for (b = 0; b * RWKV__CODE_BLOCK < n; b++, x += RWKV__RECORD, scale += rows)
                 for (at = first / panels * 16; at / 16 * panels < end; at += 4 * RWKV__W) {
                     const size_t panel = at / 16 * panels;
-                    RWKV__NAME(code_used)(m, &used, b, rwkv__min(at, column - 4 * RWKV__W),
+                    RWKV__NAME(code_used)(m, used, b, rwkv__min(at, column - 4 * RWKV__W),
                                           rwkv__max(panel, first), end, w, scale, x,
                                           storage);
                 }
@@ -3031,7 +3038,7 @@ RWKV__INLINE RWKV__TARGET_CODES void RWKV__NAME(code_matmul)(const rwkv__matmul 
             return;
         }
 #endif
-        RWKV__NAME(code_matmul_used)(m, first, end, T, storage);
+        RWKV__NAME(code_matmul_used)(m, first, end, T, (rwkv__used *)(void *)wide, storage);
         return;
     }
     for (panel = first; panel < end; panel++)
@@ -3906,7 +3913,7 @@ struct rwkv_state {
     int     slot;        /* used by rwkv_eval_batch to find a state given twice    */
     float  *numbers, *hidden, *logits;
     float  *scratch;
-    float  *wide;        /* weights put together, for each thread: >>kernels       */
+    float  *wide;        /* scratch of the kernels, for each thread: >>kernels     */
     rwkv__team team;
     float **rows;        /* (chunk) where each row's logits go                     */
 };
@@ -3991,10 +3998,10 @@ static uint64_t rwkv__scratch(const rwkv_model *m)
     return n;
 }
 
-/* A few rows do without it.                                                  */
+/* Scratch of the kernels, for each thread.                                   */
 static uint64_t rwkv__wide_size(const rwkv_model *m)
 {
-    return m->chunk == 1 ? 0 : (uint64_t)m->n_threads * RWKV__WIDE_SIZE;
+    return m->chunk == 1 ? RWKV__USED_SIZE : RWKV__WIDE_SIZE;
 }
 
 /* The struct, and the queues of the threads.                                 */
@@ -4009,7 +4016,8 @@ static size_t rwkv__state_head(const rwkv_model *m)
 static uint64_t rwkv__state_size(const rwkv_model *m)
 {
     return 63 + rwkv__state_head(m) +
-           (rwkv__carried(m) + rwkv__scratch(m) + rwkv__wide_size(m)) * sizeof(float) +
+           (rwkv__carried(m) + rwkv__scratch(m) +
+            (uint64_t)m->n_threads * rwkv__wide_size(m)) * sizeof(float) +
            (uint64_t)m->chunk * sizeof(float *);
 }
 
@@ -4805,11 +4813,10 @@ static void rwkv__multiply_panels(const void *context, size_t begin, size_t end,
 {
     const rwkv__products *all = (const rwkv__products *)context;
     const rwkv_model     *m = all->pass->m;
-    float                *wide = rwkv__row_state(all->pass, 0)->wide;
+    float *const          wide = rwkv__row_state(all->pass, 0)->wide +
+                        (size_t)part * (size_t)rwkv__wide_size(m);
     size_t                at = 0;
     int                   i;
-    if (rwkv__wide_size(m)) /* else it is not used                               */
-        wide += (size_t)part * RWKV__WIDE_SIZE;
     for (i = 0; i < all->n; i++) {
         const size_t panels = rwkv__panels(all->product[i].n_out);
         const size_t first = rwkv__min(rwkv__max(begin, at) - at, panels);
@@ -4911,7 +4918,7 @@ static void rwkv__wkv_channels(const void *context, size_t begin, size_t end, in
     (void)part;
 }
 
-static void rwkv__time_mix(const rwkv__pass *pass, int l)
+RWKV__APART void rwkv__time_mix(const rwkv__pass *pass, int l)
 {
     float *const     mixed[3] = {pass->xr, pass->xk, pass->xv};
     const rwkv__step step = rwkv__step_of(pass, l);
@@ -4943,7 +4950,7 @@ static void rwkv__time_mix(const rwkv__pass *pass, int l)
  *
  * x_t is the layer's input after ln2; o'_t is added to the residual stream.
  * ========================================================================== */
-static void rwkv__channel_mix(const rwkv__pass *pass, int l)
+RWKV__APART void rwkv__channel_mix(const rwkv__pass *pass, int l)
 {
     float *const r = pass->xv; /* not used by this layer, and of the right size  */
     float *const mixed[2] = {pass->xr, pass->xk};
@@ -5001,7 +5008,7 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
 /* The head, for the rows from `first` on. The logits of row first + i go to
  * logits + i * V, or, if that is NULL, to the row's state; the hidden vector
  * and the logits of each state's last row are kept in any case.              */
-static void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
+RWKV__APART void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
 {
     const rwkv_model *m = pass->m;
     const size_t      T = pass->T, n = T - first, V = rwkv__V(m), D = rwkv__D(m);
@@ -5138,8 +5145,8 @@ static void rwkv__slice_rows(const void *context, size_t begin, size_t end, int 
 /* The head for all rows of a pass of one state, in as large slices as there is
  * room for where the layers worked: the logarithms of the probabilities of the
  * targets, and the logits of the last row.                                   */
-static void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n_targets,
-                             float *logprobs)
+RWKV__APART void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n_targets,
+                                  float *logprobs)
 {
     const rwkv_model *m = pass->m;
     rwkv_state       *state = pass->state;
@@ -5313,7 +5320,8 @@ RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size
     state->hidden = state->logits - rwkv__round16(rwkv__D(model));
     state->scratch = state->numbers + rwkv__carried(model);
     state->wide = state->scratch + rwkv__scratch(model);
-    state->rows = (float **)(void *)(state->wide + rwkv__wide_size(model));
+    state->rows = (float **)(void *)(state->wide +
+                                     (size_t)model->n_threads * (size_t)rwkv__wide_size(model));
     state->team.parallel = &model->parallel;
     state->team.n_threads = model->n_threads;
     state->team.queues = (uint32_t *)(void *)p + (sizeof(rwkv_state) + 63) / 64 * RWKV__QUEUE;

@@ -170,6 +170,63 @@ if have nm; then
     check 'all switches together' object BARE $bare
     check 'then libc is memcpy, memset, memcmp, strcmp, and libm sqrtf' sh -c \
         "! grep ' U ' '$work/BARE.nm' | grep -Ev ' (memcpy|memset|memcmp|memmove|strcmp|sqrtf|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_)\$'"
+    # a program without any library: five functions are all that the header wants
+    cat > "$work/alone.c" << 'EOF'
+#include <stddef.h>
+#include "rwkv.h"
+#define COPIES __attribute__((optimize("no-tree-loop-distribute-patterns"), used))
+COPIES void *memcpy(void *to, const void *from, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) ((char *)to)[i] = ((const char *)from)[i];
+    return to;
+}
+COPIES void *memset(void *to, int c, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) ((char *)to)[i] = (char)c;
+    return to;
+}
+int memcmp(const void *a, const void *b, size_t n)
+{
+    const unsigned char *p = (const unsigned char *)a, *q = (const unsigned char *)b;
+    for (; n && *p == *q; n--, p++, q++) continue;
+    return n ? *p - *q : 0;
+}
+int strcmp(const char *a, const char *b)
+{
+    for (; *a && *a == *b; a++, b++) continue;
+    return *a - *b;
+}
+float sqrtf(float x)
+{
+    float r = x > 1 ? x : 1;
+    int   i;
+    for (i = 0; i < 60; i++) r = (r + x / r) / 2;
+    return r;
+}
+static const unsigned char no_model[64];
+void _start(void);
+void _start(void)
+{
+    rwkv_options options = {0, 0, 0, NULL, {NULL, NULL, NULL}, {NULL, NULL}};
+    rwkv_model  *model = rwkv_load_memory(no_model, sizeof no_model, &options, NULL);
+    rwkv_state  *state = rwkv_state_new(model);
+    rwkv_eval(0, state);
+    rwkv_free(model);
+    for (;;) continue;
+}
+EOF
+    check 'all switches: a program links without a C library' $CC -O1 -I. $bare -ffreestanding -nostdlib -static \
+        -fno-stack-protector "$work/impl.c" "$work/alone.c" -o "$work/alone"
+    refuse 'and with them turned off it does not' $CC -O1 -I. -DRWKV_NO_SIMD -ffreestanding -nostdlib -static \
+        -fno-stack-protector "$work/impl.c" "$work/alone.c" -o "$work/alone"
+    if have arm-none-eabi-gcc; then
+        check 'and so does one for Cortex-M0' arm-none-eabi-gcc -Os -mcpu=cortex-m0 -mthumb -I. $bare -ffreestanding \
+            -nostdlib "$work/impl.c" "$work/alone.c" -lgcc -o "$work/alone"
+    else
+        echo 'skipped: a program without a C library for Cortex-M0 (arm-none-eabi-gcc is not installed)'
+    fi
 else
     echo 'skipped: nm is not installed, symbols are not checked'
 fi

@@ -146,7 +146,7 @@ static void check_product(int bits, int rows, int columns, int T, int odd, int b
     guarded sums = guarded_new(rows16 * sizeof(float), GUARD_END);
     guarded x = guarded_new(size * sizeof(float), GUARD_END);
     guarded y = guarded_new((size_t)T * rows16 * sizeof(float), GUARD_END);
-    guarded wide = guarded_new(RWKV__WIDE_SIZE * sizeof(float), GUARD_END);
+    guarded wide = guarded_new((T > 1 ? RWKV__WIDE_SIZE : RWKV__USED_SIZE) * sizeof(float), GUARD_END);
     float *plain = (float *)malloc((size_t)T * n16 * sizeof(float));
     float *expected = (float *)malloc((size_t)T * (size_t)rows * sizeof(float));
     const char *isa;

@@ -313,10 +313,12 @@ static void call_matmul(const rwkv__kernels *kernels, room *b, rwkv_type type, s
     product.y = room_floats(b, T * rows, 0, 0);
     product.y_row = rows;
     product.y_block = RWKV__BLOCK;
-    wide = room_floats(b, RWKV__WIDE_SIZE, 0, 0);
+    wide = room_floats(b, T > 1 ? RWKV__WIDE_SIZE : RWKV__USED_SIZE, 0, 0);
     product.sums = room_floats(b, panels * 16, 0, 0);
-    kernels->matmul[type](&product, 0, panels / 2, T, T > 1 ? wide : NULL);
-    kernels->matmul[type](&product, panels / 2, panels, T, T > 1 ? wide : NULL);
+    kernels->matmul[type](&product, 0, panels / 2, T,
+                          T > 1 || by_columns ? wide : NULL);
+    kernels->matmul[type](&product, panels / 2, panels, T,
+                          T > 1 || by_columns ? wide : NULL);
     b->buffer[3].size = b->buffer[4].size = 0; /* scratch is different for each isa */
     room_end(b);
 }
