@@ -231,6 +231,22 @@ else
     echo 'skipped: nm is not installed, symbols are not checked'
 fi
 
+# ---- the arithmetic -----------------------------------------------------------------------------
+# break NAME EDIT: with one rule of the arithmetic broken by sed, test_bits must fail
+break_rule() {
+    mkdir -p "$work/broken/tests"
+    sed "$2" rwkv.h > "$work/broken/rwkv.h"
+    refuse "$1: nothing to break" cmp rwkv.h "$work/broken/rwkv.h"
+    check "$1: compiles" $CC -O1 -w -DRWKV_NO_SIMD -I"$work/broken" "$work/impl.c" tests/test_bits.c -o "$work/bits" -lm
+    refuse "$1: the bits are the same" "$work/bits" every_isa
+}
+check 'the arithmetic as it is compiles' $CC -O1 -w -DRWKV_NO_SIMD -I. "$work/impl.c" tests/test_bits.c -o "$work/bits" -lm
+check 'the arithmetic as it is' "$work/bits" every_isa
+break_rule 'a fused product is rounded twice' 's/return __builtin_fmaf(a, b, c);/return a * b + c;/; s/^    return (float)s;$/    return a * b + c;/'
+break_rule 'the other product is fused' 's/RWKV__FMA(e1, at, RWKV__MUL(e2, vt))/RWKV__FMA(e2, vt, RWKV__MUL(e1, at))/'
+break_rule 'a sum has another shape' 's/for (half = 8; half; half \/= 2)/for (half = 1; half < 16; half *= 2)/; s/            s\[i\] += s\[i + half\];/            s[2 * half * i % 16] += s[(2 * half * i + half) % 16];/'
+break_rule 'exp has another last bit' 's/0.166665763f/0.166665778f/'
+
 # ---- the text of the header ---------------------------------------------------------------------
 banners() { sed -n 's/^ \* \([0-9]*\)\. MARK: \([a-z_0-9]*\) *>>\([a-z_0-9]*\)$/\1 \2 \3/p' rwkv.h; }
 contents() { sed -n 's/^ \* *\([0-9][0-9]*\)  >>\([a-z_0-9]*\)  .*/\1 \2 \2/p' rwkv.h; }

@@ -14,8 +14,8 @@ enum { TOKENS = 220 };
  * sums of att.output and of ffn.value go over two blocks of 256 columns, att.receptance and
  * its like have more panels than a kernel takes at once, and with floats keys are so large
  * that exp overflows unless it is done as in the stable form. In the third a column of
- * codes of ffn.value is longer than a vector, but no multiple of it. `bytes` is the checksum
- * of the weights. */
+ * codes of ffn.value is longer than a vector, but no multiple of it; in the last, the sums of
+ * the layer norms go over two blocks. `bytes` is the checksum of the weights. */
 typedef struct known {
     shape    s;
     uint32_t bytes;
@@ -47,6 +47,8 @@ static const known table[] = {
      0x47E38496u, 0xAFB7917FC9D5DC17u},
     {{20, 137, 17, 40, 1, RWKV_TYPE_Q4, TOKENIZER_NONE, PLAIN, 12},
      0x7E935BE2u, 0x5BD5DFAD096346A3u},
+    {{20, 262, 17, 40, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 13},
+     0x4FA1F21Bu, 0xF44450A272A0312Bu},
 };
 
 static uint64_t hash_floats(uint64_t hash, const float *x, size_t n)

@@ -175,7 +175,7 @@ static void every_split(void)
         length = table_decode(s, n, out, &held);
         CHECK_INT(held, 0);
         for (i = j = 0; i < length; j++) { /* U+FFFD as ? */
-            int mark = memcmp(out + i, "\xEF\xBF\xBD", 3) == 0;
+            int mark = i + 3 <= length && memcmp(out + i, "\xEF\xBF\xBD", 3) == 0;
             plain[j] = mark ? '?' : (char)out[i];
             i += mark ? 3 : 1;
         }
