@@ -3,11 +3,52 @@
 #
 #     tests/run.sh PROGRAM... [SCRIPT.sh...] [SCRIPT.py...]
 #
-# Run from the repository root. RUN is put before every program (an emulator, valgrind). A
-# program fuzz_NAME is given the files of tests/corpus/fuzz_NAME. The last line is "N passed, M failed";
-# the exit status is 1 if M > 0.
+# Run from the repository root. As many run at a time as there are processors, or JOBS. RUN is put
+# before every program (an emulator, valgrind). A program fuzz_NAME is given the files of
+# tests/corpus/fuzz_NAME. The last line is "N passed, M failed"; the exit status is 1 if M > 0.
 set -u
 RUN=${RUN:-}
+
+# run.sh --one FOLDER TEST
+one() {
+    name=$(basename "$2")
+    out=$1/$name.out
+    case $2 in
+    *.sh) sh "$2" > "$out" 2>&1 ;;
+    *.py)
+        if ! command -v python3 > /dev/null 2>&1; then
+            echo "skipped: $2 (python3 is not installed)"
+            echo 0 0 > "$1/$name.result"
+            return
+        fi
+        python3 "$2" > "$out" 2>&1 ;;
+    */fuzz_*) $RUN "$2" tests/corpus/"$name"/* > "$out" 2>&1 ;;
+    *) $RUN "$2" > "$out" 2>&1 ;;
+    esac
+    status=$?
+    result=$(tail -n 1 "$out" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
+    good=${result% *}
+    bad=${result#* }
+    {
+        if [ -z "$result" ] || { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
+            tail -n 40 "$out"
+            echo "FAILED: $2 stopped with status $status"
+            good=${good:-0}
+            bad=1
+        else
+            grep -E '^skipped' "$out"
+            [ "$bad" -eq 0 ] || grep -vE '^skipped|^[0-9]* passed, [0-9]* failed$' "$out" | head -n 60
+        fi
+        printf '%-34s %4d passed, %d failed\n' "$name" "$good" "$bad"
+    } > "$out.said"
+    echo "$good $bad" > "$1/$name.result"
+    cat "$out.said"
+}
+if [ "${1:-}" = --one ]; then
+    one "$2" "$3"
+    exit
+fi
+
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 passed=0
@@ -29,32 +70,11 @@ else
     export RWKV_TEST_MODELS
 fi
 
+# each prints what there is to say at once, when it is done, and leaves "N M" in a file of its name
+printf '%s\n' "$@" | RUN=$RUN xargs -P "${JOBS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}" -I{} \
+    sh "$0" --one "$work" {}
 for test in "$@"; do
-    case $test in
-    *.sh) sh "$test" > "$work/out" 2>&1 ;;
-    *.py)
-        if ! command -v python3 > /dev/null 2>&1; then
-            echo "skipped: $test (python3 is not installed)"
-            continue
-        fi
-        python3 "$test" > "$work/out" 2>&1 ;;
-    */fuzz_*) $RUN "$test" tests/corpus/"$(basename "$test")"/* > "$work/out" 2>&1 ;;
-    *) $RUN "$test" > "$work/out" 2>&1 ;;
-    esac
-    status=$?
-    result=$(tail -n 1 "$work/out" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
-    good=${result% *}
-    bad=${result#* }
-    if [ -z "$result" ] || { [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; }; then
-        tail -n 40 "$work/out"
-        echo "FAILED: $test stopped with status $status"
-        good=${good:-0}
-        bad=1
-    else
-        grep -E '^skipped' "$work/out"
-        [ "$bad" -eq 0 ] || grep -vE '^skipped|^[0-9]* passed, [0-9]* failed$' "$work/out" | head -n 60
-    fi
-    printf '%-34s %4d passed, %d failed\n' "$(basename "$test")" "$good" "$bad"
+    read -r good bad < "$work/$(basename "$test").result" || { good=0; bad=1; echo "FAILED: no result of $test"; }
     passed=$((passed + good))
     failed=$((failed + bad))
 done

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__TINYC__) && !defined(RWKV_NO_SIMD)
 #include <immintrin.h>
 #ifndef RWKV__CPUID /* else the instructions are emulated: tests/simde */
 #define RWKV__CPUID
