@@ -32,6 +32,7 @@ help:
 	@echo 'make examples build the programs of examples/ into $B/'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'
 	@echo '              SECONDS=60 for each target'
+	@echo 'make oom      each allocation, read and write fails in turn, and nothing is lost (part of the tests)'
 	@echo 'make mutate   break the header in MUTANTS=60 small ways, and see that the tests notice (slow)'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
@@ -127,6 +128,10 @@ quality: $B/quality
 		set -- "$$@" $B/$$name.rwkv '$(STORYTELLER)'/$${name%-*}-valid.txt; \
 	done; \
 	$B/quality $B "$$@"
+
+oom: $B/test_failures
+	@$B/test_failures
+	@$(call optional,python3); python3 tests/test_convert.py output_file
 
 # ---- what a contributor runs ---------------------------------------------------------------------
 
@@ -230,7 +235,7 @@ cross: same cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueab
 EMULATOR_aarch64-linux-gnu = qemu-aarch64
 EMULATOR_s390x-linux-gnu = qemu-s390x
 EMULATOR_arm-linux-gnueabihf = qemu-arm
-EMULATOR_wasm = node --no-warnings tests/wasi.mjs
+EMULATOR_wasm = env TMPDIR=$B node --no-warnings tests/wasi.mjs
 FLAGS_s390x-linux-gnu = -std=gnu99
 FLAGS_wasm = --target=wasm32-wasi --sysroot=/usr -msimd128 -D_WASI_EMULATED_PROCESS_CLOCKS \
 	-lwasi-emulated-process-clocks -Wl,--stack-first -Wl,-z,stack-size=1000000
@@ -242,7 +247,7 @@ ISAS_arm-linux-gnueabihf = scalar smlad
 ISAS_wasm = scalar simd128
 ISAS_avx512 = scalar ssse3 avx2 avxvnni avx512 avx512vnni
 
-CROSS = test_dispatch test_codes test_kernels test_fixtures
+CROSS = test_dispatch test_codes test_kernels test_fixtures test_failures
 # $(call emulate,TARGET,compiler,flags)
 emulate = $(MAKE) --no-print-directory -j2 B=$B/$(1) CC=$(2) CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' PTHREAD= \
 		WARNINGS='$(WARNINGS) $(FLAGS_$(1))' $(CROSS:%=$B/$(1)/%) && echo '$(1) ($(ISAS_$(1))):' && \
@@ -272,6 +277,6 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench bench_text quality check lint asan ubsan msan tsan valgrind \
+.PHONY: help examples demo test bench bench_text quality oom check lint asan ubsan msan tsan valgrind \
 	openmp same cross cross-wasm \
 	cross-avx512 fuzz mutate oracle clean

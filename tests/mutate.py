@@ -4,11 +4,11 @@
 
 A mutant changes one operator, constant or condition of the loader, the state's import, the time
 mix, the channel mix or the vector kernels. N of them (default 60; 0: all) are drawn, the same for
-the same seed. For each the implementation is compiled and linked with tests that only use it; if
-all pass, the mutant has survived and is printed. The last line is "N killed of M, K did not
-compile"; the exit status is 1 if fewer than 90 % of those that compile are killed. Survivors that
-change nothing (a check that another one repeats, an unreachable bound) are no fault of the tests:
-they are listed by their line in EQUIVALENT, with the reason.
+the same seed. For each the implementation is compiled and linked with tests that only use it, then
+with those that have it inside; if all pass, the mutant has survived and is printed. The last line is
+"N killed of M, K did not compile"; the exit status is 1 if fewer than 90 % of those that compile are
+killed. Survivors that change nothing (a check that another one repeats, an unreachable bound) are no
+fault of the tests: they are listed by their line in EQUIVALENT, with the reason.
 
 Run from the repository root; CC is the compiler. Standard library only.
 """
@@ -18,11 +18,13 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 
 TESTS = ['test_bits', 'test_fixtures', 'test_file', 'test_state', 'test_time_mix', 'test_channel_mix',
          'test_layers', 'test_tokenizer']
+INSIDE = ['test_failures']
 
 # from a line that has the one text to a line that has the other
 PLACES = [
@@ -79,6 +81,15 @@ def run(command, **options):
     return subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
 
 
+def compile_inside(cc, at, test):
+    """A test that includes the header, copied beside the mutant."""
+    (at / 'tests').mkdir(exist_ok=True)
+    for path in [*pathlib.Path('tests').glob('*.h'), pathlib.Path('tests', test + '.c')]:
+        shutil.copy(path, at / 'tests')
+    run([cc, '-O1', '-w', '-DTEST_SLOW_MACHINE=1', at / 'tests' / (test + '.c'), '-o', at / 'test', '-lm',
+         '-pthread'])
+
+
 def try_one(job):
     """'killed', 'survived' or 'broken', which did not compile."""
     folder, cc, lines, mutant, index = job
@@ -91,8 +102,11 @@ def try_one(job):
     if run([cc, '-O1', '-w', '-DRWKV_NO_SIMD', '-c', at / 'rwkv.c', '-o', at / 'rwkv.o']).returncode:
         result = 'broken'
     else:
-        for test in TESTS:
-            run([cc, folder / (test + '.o'), at / 'rwkv.o', '-o', at / 'test', '-lm', '-pthread'])
+        for test in TESTS + INSIDE:
+            if test in INSIDE:
+                compile_inside(cc, at, test)
+            else:
+                run([cc, folder / (test + '.o'), at / 'rwkv.o', '-o', at / 'test', '-lm', '-pthread'])
             try:
                 if run([at / 'test'], timeout=120).returncode:
                     result = 'killed'
@@ -100,9 +114,7 @@ def try_one(job):
             except subprocess.TimeoutExpired:
                 result = 'killed'
                 break
-    for path in at.iterdir():
-        path.unlink()
-    at.rmdir()
+    shutil.rmtree(at)
     return result
 
 

@@ -1,5 +1,5 @@
 /* test_file.c: untrusted model files: every lie in the header and the vocabulary,
- * every length, every way to load, every failed allocation. */
+ * every length, every way to load. */
 #include "../rwkv.h"
 #include "test.h"
 #include "model.h"
@@ -628,26 +628,6 @@ static void not_a_model(void)
     check_file(path, junk, sizeof junk, RWKV_ERR_FORMAT);
 }
 
-static void missing_file_and_directory(void)
-{
-    uint32_t flags;
-    char path[512];
-    temporary_path(path);
-    for (flags = 0; flags <= RWKV_FLAG_NO_MMAP; flags++) {
-        rwkv_options o = options_isa(NULL);
-        rwkv_error error;
-        o.flags = flags;
-        memset(&error, 0, sizeof error);
-        CHECK(rwkv_load(path, &o, &error) == NULL);
-        CHECK_INT(error.code, RWKV_ERR_FILE);
-        CHECK_MSG(strstr(error.message, "rwkv-test-") != NULL, "%s", error.message);
-        memset(&error, 0, sizeof error);
-        CHECK(rwkv_load(".", &o, &error) == NULL);
-        CHECK_MSG(error.code == RWKV_ERR_FILE, "flags %u: code %d: %s", (unsigned)flags,
-                  (int)error.code, error.message);
-    }
-}
-
 /* ---- ways to load ------------------------------------------------------- */
 
 static void check_same_model(rwkv_model *a, rwkv_model *b)
@@ -726,158 +706,6 @@ static void data_at_any_multiple_of_4(void)
 {
     check_addresses(&base_shape);
     check_addresses(&code_shape);
-}
-
-/* ---- memory ------------------------------------------------------------- */
-
-typedef rwkv_model *(*loader)(const model_image *m, const char *path, rwkv_options *o,
-                              rwkv_error *error);
-
-static rwkv_model *from_memory(const model_image *m, const char *path, rwkv_options *o,
-                               rwkv_error *error)
-{
-    (void)path;
-    return rwkv_load_memory(m->data, m->size, o, error);
-}
-
-static rwkv_model *from_file(const model_image *m, const char *path, rwkv_options *o,
-                             rwkv_error *error)
-{
-    (void)m;
-    return rwkv_load(path, o, error);
-}
-
-static rwkv_model *from_file_read(const model_image *m, const char *path, rwkv_options *o,
-                                  rwkv_error *error)
-{
-    (void)m;
-    o->flags = RWKV_FLAG_NO_MMAP;
-    return rwkv_load(path, o, error);
-}
-
-/* Load, make a state, clone it. Let allocation number n fail, once or from then on;
- * nothing may leak, and it must work when tried again.                       */
-static void check_failing_allocations(loader load, const model_image *m, const char *path,
-                                      int for_ever)
-{
-    long n;
-    for (n = 1; n < 100; n++) {
-        test_heap heap;
-        rwkv_options o = options_isa(NULL);
-        rwkv_error error;
-        rwkv_model *model;
-        rwkv_state *state, *clone;
-        memset(&heap, 0, sizeof heap);
-        memset(&error, 0, sizeof error);
-        o.allocator.alloc = heap_alloc;
-        o.allocator.free = heap_free;
-        o.allocator.user = &heap;
-        heap.fail_at = n;
-        heap.fail_after = for_ever;
-        model = load(m, path, &o, &error);
-        state = rwkv_state_new(model);
-        clone = rwkv_state_clone(state);
-        if (heap.calls >= n) { /* one of them failed */
-            CHECK_MSG(!model || !state || !clone, "allocation %ld failed unnoticed", n);
-            if (!model) CHECK_INT(error.code, RWKV_ERR_MEMORY);
-            if (!model) CHECK_INT(heap.live, 0);
-        } else {
-            CHECK(model && state && clone);
-        }
-        rwkv_state_free(clone);
-        rwkv_state_free(state);
-        rwkv_free(model);
-        CHECK_INT(heap.live, 0);
-        CHECK_INT(heap.errors, 0);
-        if (heap.calls < n) break;
-        heap.fail_at = 0;
-        model = load(m, path, &o, &error);
-        state = rwkv_state_new(model);
-        CHECK(model && rwkv_eval(1, state));
-        rwkv_state_free(state);
-        rwkv_free(model);
-        CHECK_INT(heap.live, 0);
-    }
-    CHECK_MSG(n > 1 && n < 20, "%ld allocations", n - 1);
-}
-
-static void failing_allocations(void)
-{
-    static const loader loaders[] = {from_memory, from_file, from_file_read};
-    model_image m = model_image_new(&base_shape);
-    char path[512];
-    int i;
-    CHECK_INT(write_file(temporary_path(path), m.data, m.size), 0);
-    for (i = 0; i < 3; i++) {
-        check_failing_allocations(loaders[i], &m, path, 0);
-        check_failing_allocations(loaders[i], &m, path, 1);
-    }
-    remove(path);
-    model_image_free(&m);
-}
-
-/* An arena that never frees: `free` may be NULL.                             */
-typedef struct arena {
-    uint8_t *at, *end;
-} arena;
-
-/* Without an alloc all memory is malloc's, so the free beside it is not used. */
-static void free_of_another(void *p, void *user)
-{
-    (void)p;
-    ++*(int *)user;
-}
-
-static void free_without_alloc(void)
-{
-    model_image m = model_image_new(&base_shape);
-    rwkv_options o = options_isa(NULL);
-    rwkv_model *model;
-    int calls = 0;
-    o.allocator.free = free_of_another;
-    o.allocator.user = &calls;
-    model = load_image(&m, &o);
-    rwkv_state_free(rwkv_state_new(model));
-    rwkv_free(model);
-    CHECK_INT(calls, 0);
-    model_image_free(&m);
-}
-
-static void *arena_alloc(size_t size, size_t align, void *user)
-{
-    arena *a = (arena *)user;
-    size_t skip = (align - (uintptr_t)a->at % align) % align;
-    void *p = a->at + skip;
-    if ((size_t)(a->end - a->at) < skip || (size_t)(a->end - a->at) - skip < size) return NULL;
-    a->at += skip + size;
-    return p;
-}
-
-static void arena_without_free(void)
-{
-    enum { SIZE = 1 << 22 };
-    model_image m = model_image_new(&base_shape);
-    uint8_t *memory = (uint8_t *)test_alloc(SIZE);
-    rwkv_options o = options_isa(NULL);
-    rwkv_model *model;
-    rwkv_state *state;
-    rwkv_error error;
-    arena a;
-    a.at = memory + 1;
-    a.end = memory + SIZE;
-    o.allocator.alloc = arena_alloc;
-    o.allocator.user = &a;
-    model = load_image(&m, &o);
-    state = rwkv_state_new(model);
-    CHECK(rwkv_eval(1, state) != NULL);
-    CHECK(a.at > memory + 1);
-    rwkv_state_free(state);
-    rwkv_free(model);
-    a.end = a.at = memory;
-    CHECK(rwkv_load_memory(m.data, m.size, &o, &error) == NULL);
-    CHECK_INT(error.code, RWKV_ERR_MEMORY);
-    free(memory);
-    model_image_free(&m);
 }
 
 /* ---- the vocabulary section --------------------------------------------- */
@@ -1019,13 +847,9 @@ int main(int argc, char **argv)
     RUN(truncated_files);
     RUN(trailing_bytes);
     RUN(not_a_model);
-    RUN(missing_file_and_directory);
     RUN(mapped_read_and_borrowed_are_one);
     RUN(data_at_any_multiple_of_4);
     RUN(verify_finds_any_bit);
-    RUN(failing_allocations);
-    RUN(free_without_alloc);
-    RUN(arena_without_free);
     RUN(vocabulary_lies);
     RUN(longest_token);
     RUN(random_changes_in_the_vocabulary);
