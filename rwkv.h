@@ -618,7 +618,8 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
  * are rounded so that its products on them change least. The same input gives
  * the same output file on every machine. It is written to `out_path` with ".part"
  * after it and renamed when it is whole, so what was there before stays until
- * then, and the paths may be the same. On failure nothing is left behind.    */
+ * then, and the paths may be the same. What is no file, but a folder, a pipe or
+ * a device, is not replaced. On failure nothing is left behind.              */
 RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
                                    rwkv_error *error);
 
@@ -4366,6 +4367,19 @@ static const char *rwkv__why(void)
     return errno == ENOENT ? " (no such file)" : errno == EACCES ? " (permission denied)" : "";
 }
 
+/* Is there a folder, a pipe or a device? To open a pipe would be to wait for its
+ * other end.                                                                 */
+static int rwkv__is_special(const char *path)
+{
+#if defined(RWKV__MMAP) && !defined(_WIN32)
+    struct stat info;
+    return stat(path, &info) == 0 && !S_ISREG(info.st_mode);
+#else
+    (void)path;
+    return 0;
+#endif
+}
+
 #ifdef RWKV__MMAP
 /* Map a whole file. RWKV_ERR_UNSUPPORTED: it can't be mapped, but perhaps be
  * read.                                                                      */
@@ -4445,11 +4459,8 @@ static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, r
     int64_t       bytes;
     size_t        n;
     FILE         *file;
-#if defined(RWKV__MMAP) && !defined(_WIN32)
-    struct stat info; /* opening a pipe would wait for its other end                */
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+    if (rwkv__is_special(path))
         return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: not a regular file", path);
-#endif
     file = fopen(path, "rb");
     if (!file)
         return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
@@ -7495,6 +7506,8 @@ RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_pat
     if (type != RWKV_TYPE_Q8 && type != RWKV_TYPE_Q4)
         return rwkv__fail(error, RWKV_ERR_ARGUMENT, 0, "type is %u, must be %u (Q8) or %u (Q4)",
                           (uint64_t)type, (uint64_t)RWKV_TYPE_Q8, (uint64_t)RWKV_TYPE_Q4);
+    if (rwkv__is_special(out_path)) /* it would be replaced by a file               */
+        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: not a regular file", out_path);
     memset(&own, 0, sizeof own);
     if (options)
         own = *options;

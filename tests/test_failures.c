@@ -879,8 +879,16 @@ static void outputs_of_every_kind(void)
     put_input(&small);
     temporary_path(path);
     CHECK_INT(mkdir(path, 0700), 0);
-    check_not_written(path, RWKV_ERR_FILE, ".part: cannot be renamed to ");
+    check_not_written(path, RWKV_ERR_FILE, ": not a regular file");
     remove(path);
+    CHECK_INT(mkfifo(path, 0600), 0);
+    check_not_written(path, RWKV_ERR_FILE, ": not a regular file");
+    remove(path);
+    if (exists("/dev/null")) { /* by a link: who may, would replace the device      */
+        CHECK_INT(symlink("/dev/null", path), 0);
+        check_not_written(path, RWKV_ERR_FILE, ": not a regular file");
+        remove(path);
+    }
     snprintf(other, sizeof other, "%s/model", path);
     check_not_written(other, RWKV_ERR_FILE, ": cannot open (no such file)");
     snprintf(other, sizeof other, "%s.part", path);
