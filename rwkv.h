@@ -814,6 +814,10 @@ static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
 #include <unistd.h>
 #elif defined(_WIN32)
 #define RWKV__MMAP
+#endif
+#endif
+#if defined(_WIN32) && !defined(RWKV_NO_STDIO) && \
+    (defined(RWKV__MMAP) || !defined(RWKV_NO_QUANTIZE)) /* which replaces a file      */
 #ifndef WIN32_LEAN_AND_MEAN
 #define WIN32_LEAN_AND_MEAN
 #endif
@@ -821,7 +825,6 @@ static uint32_t rwkv__exchange(uint32_t *word, uint32_t from, uint32_t to)
 #define NOMINMAX
 #endif
 #include <windows.h>
-#endif
 #endif
 
 #if defined(_OPENMP) && !defined(RWKV_NO_THREADS)
@@ -7373,6 +7376,16 @@ static rwkv_result rwkv__write_part(rwkv__quantizer *q)
     return result;
 }
 
+/* Rename, in one step: until then the old file stays. 0 if it cannot be done. */
+static int rwkv__replace(const char *path, const char *part_path)
+{
+#ifdef _WIN32 /* where rename replaces nothing                                      */
+    return MoveFileExA(part_path, path, MOVEFILE_REPLACE_EXISTING) != 0;
+#else
+    return rename(part_path, path) == 0;
+#endif
+}
+
 /* ---- all of it ------------------------------------------------------------ */
 
 /* The types of the codes: Q4 begins with 5 bits and 6 for the head, and matrices
@@ -7532,15 +7545,10 @@ RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_pat
     else
         result = rwkv__run_quantizer(&q);
     rwkv__end_quantizer(&q);
-    if (result == RWKV_OK) {
-#ifdef _WIN32
-        remove(out_path);
-#endif
-        if (rename(q.part_path, out_path) != 0) {
-            result = rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot be renamed to %s", q.part_path,
-                                out_path);
-            remove(q.part_path);
-        }
+    if (result == RWKV_OK && !rwkv__replace(out_path, q.part_path)) {
+        result = rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot be renamed to %s", q.part_path,
+                            out_path);
+        remove(q.part_path);
     }
     rwkv__release(&own.allocator, q.part_path);
     return result;

@@ -19,6 +19,9 @@
 #else
 #define TEST_POSIX 0
 #endif
+#if defined(_WIN32)
+#include <windows.h>
+#endif
 
 /* ---- the system, as the library sees it ---------------------------------- */
 
@@ -172,10 +175,17 @@ static int failing_fflush(FILE *file)
     return refuses(CALL_FFLUSH) ? EOF : fflush(file);
 }
 
+#if defined(_WIN32)
+static BOOL failing_move(const char *from, const char *to, DWORD flags)
+{
+    return !refuses(CALL_RENAME) && MoveFileExA(from, to, flags);
+}
+#else
 static int failing_rename(const char *from, const char *to)
 {
     return refuses(CALL_RENAME) ? -1 : rename(from, to);
 }
+#endif
 
 static int failing_remove(const char *path)
 {
@@ -241,8 +251,10 @@ static int failing_munmap(void *at, size_t size)
 #if defined(_WIN32)
 #define _fseeki64(file, offset, from) failing_fseek(file, offset, from)
 #define _ftelli64(file) failing_ftell(file)
-#endif
+#define MoveFileExA(from, to, flags) failing_move(from, to, flags)
+#else
 #define rename(from, to) failing_rename(from, to)
+#endif
 #define fread(p, size, n, file) failing_fread(p, size, n, file)
 #define fwrite(p, size, n, file) failing_fwrite(p, size, n, file)
 #define fflush(file) failing_fflush(file)
@@ -270,8 +282,10 @@ static int failing_munmap(void *at, size_t size)
 #if defined(_WIN32)
 #undef _fseeki64
 #undef _ftelli64
-#endif
+#undef MoveFileExA
+#else
 #undef rename
+#endif
 #undef fread
 #undef fwrite
 #undef fflush
@@ -786,6 +800,29 @@ static void free_without_alloc(void)
 
 /* ---- files of every kind ---------------------------------------------------- */
 
+#if defined(_WIN32)
+static void hold_part(const rwkv_quantized *matrix, void *user)
+{
+    if (matrix->done == 1) *(FILE **)user = fopen(made.part, "rb");
+}
+
+/* There a file that is open cannot be renamed: the old one stays.             */
+static void part_in_use(void)
+{
+    FILE *held = NULL;
+    rwkv_error error;
+    put_input(&small);
+    CHECK_INT(write_file(made.out, before, sizeof before), 0);
+    CHECK_INT(rwkv_quantize_with(made.in, made.out, RWKV_TYPE_Q8, NULL, hold_part, &held, &error), RWKV_ERR_FILE);
+    CHECK_MSG(strstr(error.message, ".part: cannot be renamed to ") != NULL, "%s", error.message);
+    CHECK(holds(made.out, before, sizeof before));
+    if (CHECK(held != NULL)) fclose(held);
+    CHECK_INT(rwkv_quantize(made.in, made.out, RWKV_TYPE_Q8, &error), RWKV_OK);
+    CHECK(!exists(made.part) && !holds(made.out, before, sizeof before));
+    remove_input();
+}
+#endif
+
 #if TEST_POSIX
 /* Of a path that is no model file: the code and what the message says, however it is asked for. */
 static void check_refused(const char *path, rwkv_result expected, const char *message)
@@ -1025,6 +1062,9 @@ int main(int argc, char **argv)
     RUN(arenas_of_every_size);
     RUN(memory_of_a_state);
     RUN(free_without_alloc);
+#if defined(_WIN32)
+    RUN(part_in_use);
+#endif
 #if TEST_POSIX
     RUN(inputs_of_every_kind);
     RUN(outputs_of_every_kind);
