@@ -4364,9 +4364,13 @@ RWKV_API rwkv_result rwkv_verify(const rwkv_model *model, rwkv_error *error)
 }
 
 #ifndef RWKV_NO_STDIO
-/* Why the last open failed, for a message.                                   */
+/* Why the last call on a file failed, for a message.                         */
 static const char *rwkv__why(void)
 {
+#ifdef EOVERFLOW /* its size is no long, or no off_t                               */
+    if (errno == EOVERFLOW)
+        return " (too large for this machine)";
+#endif
     return errno == ENOENT ? " (no such file)" : errno == EACCES ? " (permission denied)" : "";
 }
 
@@ -4469,8 +4473,9 @@ static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, r
         return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot open%s", path, rwkv__why());
     bytes = rwkv__file_size(file);
     if (bytes < 0) {
+        rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot tell its size%s", path, rwkv__why());
         fclose(file);
-        return rwkv__fail(error, RWKV_ERR_FILE, 0, "%s: cannot tell its size", path);
+        return RWKV_ERR_FILE;
     }
     *size = (uint64_t)bytes;
     n = fread(header, 1, sizeof header, file);

@@ -1,8 +1,10 @@
 /* test_failures.c: no failure loses anything. Every allocation and every call of the system fails in
  * turn, once and for ever, in all that the library does with files and memory; then come memory of
- * every size, files of every kind, a full disk, and a program that ends while it writes. */
-#define _DEFAULT_SOURCE /* fork, mkfifo, symlink, setrlimit */
+ * every size, files of every kind, a full disk, a program that ends while it writes, and files
+ * beyond 4 GB. */
+#define _DEFAULT_SOURCE /* fork, mkfifo, symlink, setrlimit, MAP_ANONYMOUS */
 #define _DARWIN_C_SOURCE
+#define _FILE_OFFSET_BITS 64
 #include "../rwkv.h"
 #include "test.h"
 #include <errno.h>
@@ -16,6 +18,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #define TEST_POSIX 1
+#if !defined(MAP_ANONYMOUS)
+#define MAP_ANONYMOUS MAP_ANON
+#endif
 #else
 #define TEST_POSIX 0
 #endif
@@ -151,9 +156,16 @@ static long failing_ftell(FILE *file)
     return refuses(CALL_FTELL) ? -1 : ftell(file);
 }
 
+#if TEST_POSIX
+static size_t read_sparse(void *p, size_t n, FILE *file);
+#endif
+
 static size_t failing_fread(void *p, size_t size, size_t n, FILE *file)
 {
     const int refused = refuses(CALL_FREAD);
+#if TEST_POSIX
+    if (n >> 16 >> 15) return read_sparse(p, n, file);
+#endif
     n = fread(p, size, refused ? portion(n) : n, file);
     if (refused == 2) sys.position = ftell(file);
     return n;
@@ -1053,6 +1065,237 @@ static void the_program_ends(void)
     remove_input();
 }
 
+/* ---- files beyond 4 GB ------------------------------------------------------ */
+
+/* Some of a file; the rest of it is a hole.                                  */
+typedef struct extent {
+    off_t  at;
+    size_t size;
+} extent;
+
+static struct {
+    char    folder[512]; /* of this program: temporary files may be in memory       */
+    char    path[600];
+    FILE   *file;
+    extent  extents[4096];
+    int     n;
+} big;
+
+static void put_extent(uint64_t at, const void *data, size_t size)
+{
+    if (size == 0) return;
+    CHECK(fseeko(big.file, (off_t)at, SEEK_SET) == 0 && fwrite(data, 1, size, big.file) == size);
+    if (!CHECK(big.n < 4096)) return;
+    big.extents[big.n].at = (off_t)at;
+    big.extents[big.n++].size = size;
+}
+
+/* The same numbers as in the small model, at the end of each tensor, and zeros before them. */
+static uint64_t big_write(const shape *s, const model_image *from)
+{
+    const uint64_t vocab = get64(from->data + AT_VOCAB_BYTES);
+    uint64_t at = HEADER_BYTES, was = HEADER_BYTES;
+    uint8_t header[HEADER_BYTES];
+    int i;
+    big.n = 0;
+    big.file = fopen(big.path, "wb");
+    if (!CHECK_MSG(big.file != NULL, "%s", big.path)) return 0;
+    for (i = 0; i < tensor_count(s); i++) {
+        const tensor t = tensor_form(s, i), small_one = tensor_form(&from->s, i);
+        put_extent(at + t.bytes - small_one.bytes, from->data + was, (size_t)small_one.bytes);
+        at += t.bytes;
+        was += small_one.bytes;
+    }
+    put_extent(at, from->data + was, (size_t)vocab);
+    header_write(header, s, vocab, 1);
+    put_extent(0, header, HEADER_BYTES);
+    CHECK_INT(ftruncate(fileno(big.file), (off_t)(at + vocab)), 0);
+    CHECK_INT(fclose(big.file), 0);
+    return at + vocab;
+}
+
+/* Into memory that is zero, so that holes cost nothing.                       */
+static size_t read_sparse(void *p, size_t n, FILE *file)
+{
+    const off_t from = ftello(file), to = from + (off_t)n;
+    int i;
+    for (i = 0; i < big.n; i++) {
+        const extent *e = &big.extents[i];
+        if (e->at < from || e->at >= to) continue;
+        if (fseeko(file, e->at, SEEK_SET) != 0) return 0;
+        if (fread((unsigned char *)p + (e->at - from), 1, e->size, file) != e->size) return 0;
+    }
+    return fseeko(file, to, SEEK_SET) == 0 ? n : 0;
+}
+
+static size_t lazy_bytes;
+
+static void *lazy_alloc(size_t size, size_t align, void *user)
+{
+    void *p;
+    (void)align;
+    (void)user;
+    if (size >> 16 == 0) return heap_alloc(size, align, &heap);
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    lazy_bytes = size;
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void lazy_free(void *p, void *user)
+{
+    (void)user;
+    if ((uintptr_t)p % 4096 == 0) munmap(p, lazy_bytes);
+    else heap_free(p, &heap);
+}
+
+static int has_holes(void)
+{
+    struct stat info;
+    FILE *file;
+    int good;
+    snprintf(big.path, sizeof big.path, "%s/rwkv-test-%ld.tmp", big.folder, (long)getpid());
+    file = fopen(big.path, "wb");
+    good = file && fseeko(file, (off_t)1 << 26, SEEK_SET) == 0 && fputc(1, file) == 1 &&
+                     fflush(file) == 0 && fstat(fileno(file), &info) == 0 && info.st_blocks < 2048;
+    if (file) fclose(file);
+    remove(big.path);
+    return good;
+}
+
+static rwkv_options big_options(uint32_t flags)
+{
+    rwkv_options o = options_isa(NULL);
+    o.chunk = 1;
+    o.flags = flags;
+    o.allocator.alloc = lazy_alloc;
+    o.allocator.free = lazy_free;
+    return o;
+}
+
+/* All the numbers that two states of models with the same layers have.        */
+static void check_same_numbers(rwkv_state *x, rwkv_state *y, const shape *s)
+{
+    int l, part, n;
+    CHECK_SAME(rwkv_logits(x), rwkv_logits(y), sizeof(float) * (size_t)s->V);
+    for (l = 0; l < s->L; l++) {
+        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++) {
+            const float *a = rwkv_state_view(x, (rwkv_part)part, l, &n);
+            if (!CHECK_SAME(a, rwkv_state_view(y, (rwkv_part)part, l, NULL), sizeof(float) * (size_t)n)) return;
+        }
+    }
+}
+
+static void check_big_model(const rwkv_model *model, const rwkv_model *few, const shape *s)
+{
+    static const char text[] = "aab abc\n\n caaab\xFF";
+    rwkv_state *state = rwkv_state_new(model), *expected = rwkv_state_new(few);
+    int tokens[2][sizeof text], i, n[2];
+    CHECK(rwkv_eval(300, state) && rwkv_eval(300, expected));
+    check_same_numbers(state, expected, s);
+    n[0] = rwkv_tokenize(model, text, sizeof text - 1, tokens[0], (int)sizeof text);
+    n[1] = rwkv_tokenize(few, text, sizeof text - 1, tokens[1], (int)sizeof text);
+    CHECK(n[0] > 0 && n[0] == n[1] && memcmp(tokens[0], tokens[1], sizeof(int) * (size_t)n[0]) == 0);
+    for (i = 0; i < s->V; i++) {
+        const char *a = rwkv_token_bytes(model, i, &n[0]), *b = rwkv_token_bytes(few, i, &n[1]);
+        CHECK(n[0] == n[1] && memcmp(a, b, (size_t)n[0]) == 0);
+    }
+    rwkv_state_free(state);
+    rwkv_state_free(expected);
+}
+
+/* 64 layers, each with a million channels of which the last 16 are not zero: the values of the
+ * others are never read, so that it evaluates quickly. From the 58th layer on they lie past 4 GB. */
+static void files_beyond_4_gb(void)
+{
+    static const shape few = {400, 2, 3, 16, 64, RWKV_TYPE_F32, TOKENIZER_WORLD, PLAIN, 9};
+    shape many = few;
+    model_image image;
+    rwkv_model *expected;
+    uint32_t flags;
+    uint64_t bytes;
+    long live;
+    many.F = 1 << 20;
+    if (!has_holes()) SKIP("files beyond 4 GB (none with holes beside the program)");
+    if (TEST_SLOW_MACHINE && sizeof(size_t) > 4) SKIP("files beyond 4 GB (a slow machine)");
+    image = model_image_new(&few);
+    expected = load_image(&image, NULL);
+    live = heap.live;
+    bytes = big_write(&many, &image);
+    CHECK(bytes > (uint64_t)9 << 29);
+    for (flags = 0; flags <= RWKV_FLAG_NO_MMAP; flags++) {
+        const rwkv_options o = big_options(flags);
+        rwkv_error error;
+        rwkv_model *model;
+        memset(&sys, 0, sizeof sys);
+        model = rwkv_load(big.path, &o, &error);
+        if (sizeof(size_t) > 4) {
+            CHECK_MSG(model != NULL, "%s", error.message);
+            CHECK(rwkv_model_info(model).model_bytes == bytes);
+            if (model) check_big_model(model, expected, &few);
+        } else { /* told, not cut off                                              */
+            CHECK(model == NULL && error.code == RWKV_ERR_FILE);
+            CHECK_MSG(strstr(error.message, "too large for this machine") != NULL, "%s", error.message);
+        }
+        rwkv_free(model);
+        CHECK(heap.live == live && heap.errors == 0 && sys.files == 0 && sys.maps == 0);
+    }
+    remove(big.path);
+    rwkv_free(expected);
+    model_image_free(&image);
+}
+
+/* The embedding of a token, and what the last 16 rows of the head make of it.   */
+static void embed_and_read(const rwkv_model *model, int token, float *x, float *logits)
+{
+    rwkv_state *state = rwkv_state_new(model);
+    rwkv__matmul head;
+    rwkv__pass pass;
+    if (!CHECK(state != NULL)) return;
+    memset(&pass, 0, sizeof pass);
+    pass.m = model;
+    pass.T = 1;
+    pass.state = state;
+    rwkv__lay_out_pass(&pass);
+    rwkv__embed(&pass, &token);
+    memcpy(x, pass.x, sizeof *x * rwkv__D(model));
+    head = rwkv__product(&pass, RWKV__HEAD, 0, pass.x, logits);
+    rwkv__skip_panels(&head, head.n_out / 16 - 1);
+    head.n_out = 16;
+    rwkv__multiply(&pass, &head, 1, RWKV__OP_NONE);
+    rwkv_state_free(state);
+}
+
+/* An embedding and a head of 4 GB each: their last rows.                      */
+static void matrices_beyond_4_gb(void)
+{
+    static const shape few = {16, 65, 1, 1, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 9};
+    shape many = few;
+    model_image image;
+    const rwkv_options o = big_options(0);
+    rwkv_model *model, *expected;
+    rwkv_error error;
+    float x[2][65], logits[2][16];
+    int i;
+    many.V = 1 << 24;
+    if (!has_holes()) SKIP("matrices beyond 4 GB (no files with holes beside the program)");
+    if (TEST_SLOW_MACHINE || sizeof(size_t) < 8) SKIP("matrices beyond 4 GB (a small machine)");
+    image = model_image_new(&few);
+    expected = load_image(&image, &o);
+    CHECK(big_write(&many, &image) > (uint64_t)8 << 30);
+    model = rwkv_load(big.path, &o, &error);
+    CHECK_MSG(model != NULL, "%s", error.message);
+    for (i = 0; i < 16 && model; i++) {
+        embed_and_read(model, many.V - 16 + i, x[0], logits[0]);
+        embed_and_read(expected, i, x[1], logits[1]);
+        CHECK_SAME(x[0], x[1], sizeof x[0]);
+        CHECK_SAME(logits[0], logits[1], sizeof logits[0]);
+    }
+    rwkv_free(model);
+    rwkv_free(expected);
+    CHECK_INT(heap.live, 0);
+    remove(big.path);
+    model_image_free(&image);
+}
 #endif
 
 int main(int argc, char **argv)
@@ -1070,6 +1313,10 @@ int main(int argc, char **argv)
     RUN(outputs_of_every_kind);
     RUN(full_disk);
     RUN(the_program_ends);
+    snprintf(big.folder, sizeof big.folder, "%.*s.",
+             strchr(argv[0], '/') ? (int)(strrchr(argv[0], '/') + 1 - argv[0]) : 0, argv[0]);
+    RUN(files_beyond_4_gb);
+    RUN(matrices_beyond_4_gb);
 #endif
     return test_end();
 }
