@@ -252,16 +252,16 @@ static void every_bit_is_checked(void)
     check_every_bit(&code_shape);
 }
 
-static void check_flipped(model_image *m, int bit, int second)
+/* With the checksum made right: refused, or of no consequence. `F_counts`: no other n_ffn
+ * makes the same size (which the padding may hide of the other widths).       */
+static void check_changed(model_image *m, const char *what, long where, int F_counts)
 {
     rwkv_model *model;
-    m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    if (second >= 0) m->data[second / 8] ^= (uint8_t)(1 << second % 8);
     image_fix_header(m);
     model = rwkv_load_memory(m->data, m->size, NULL, NULL);
     if (model) {
         rwkv_info info = rwkv_model_info(model);
-        shape s = m->s; /* as the padding hides it, a width may differ by a little */
+        shape s = m->s;
         s.V = info.n_vocab;
         s.D = info.n_embd;
         s.A = info.n_att;
@@ -270,17 +270,23 @@ static void check_flipped(model_image *m, int bit, int second)
         s.type = info.type;
         CHECK_MSG(shape_tensor_bytes(&s) == shape_tensor_bytes(&m->s) &&
                       info.model_bytes == m->size &&
-                      (second >= 0 || s.F == m->s.F || has_codes(s.type)),
-                  "bits %d and %d made another size", bit, second);
-        check_harmless(model, "bit", bit);
+                      (!F_counts || s.F == m->s.F || has_codes(s.type)),
+                  "%s %ld made another size", what, where);
+        check_harmless(model, what, where);
         rwkv_free(model);
     }
+}
+
+static void check_flipped(model_image *m, int bit, int second)
+{
+    m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    if (second >= 0) m->data[second / 8] ^= (uint8_t)(1 << second % 8);
+    check_changed(m, second < 0 ? "bit" : "bits from", bit, second < 0);
     m->data[bit / 8] ^= (uint8_t)(1 << bit % 8);
     if (second >= 0) m->data[second / 8] ^= (uint8_t)(1 << second % 8);
 }
 
-/* With the checksum made right: refused, or of no consequence. Also pairs of bits
- * of the numbers that sizes are computed from.                               */
+/* Every bit, and pairs of bits of the numbers that sizes are computed from.  */
 static void check_flips(const shape *s)
 {
     model_image m = model_image_new(s);
@@ -301,6 +307,84 @@ static void flips_with_a_right_checksum(void)
 {
     check_flips(&base_shape);
     check_flips(&code_shape);
+}
+
+/* Every number of the header, whatever it is for, is 24 extreme ones.         */
+static void check_extremes(const shape *s)
+{
+    static const uint32_t words[24] = {
+        0, 1, 2, 5, 6, 63, 64, 65, 4095, 4096, 4097, 65535, 65536, 0xFFFFF, 0x100000, 0x100001,
+        0xFFFFFF, 0x1000000, 0x1000001, 0x7FFFFFFF, 0x80000000u, 0x80000001u, 0xFFFFFFFEu,
+        0xFFFFFFFFu};
+    model_image m = model_image_new(s);
+    const uint64_t size = m.size, two = 2, longs[24] = {
+        0, 1, 63, 64, 127, 128, size - 1, size + 1, size + 64, two << 30, (two << 31) - 1, two << 31,
+        (two << 31) + 1, (two << 31) + size, two << 39, (two << 39) + 64, two << 61, (two << 62) - 1,
+        two << 62, (two << 62) + size, 0 - size, ~(uint64_t)63, ~two, ~(uint64_t)0};
+    uint8_t old[HEADER_BYTES];
+    int at, i;
+    memcpy(old, m.data, HEADER_BYTES);
+    for (at = 0; at < AT_HEADER_CRC; at += 4) {
+        for (i = 0; i < 24; i++) {
+            put32(m.data + at, words[i]);
+            check_changed(&m, "number at", at, 1);
+            memcpy(m.data, old, HEADER_BYTES);
+            if (at != AT_FILE_BYTES && at != AT_VOCAB_BYTES) continue;
+            put64(m.data + at, longs[i]);
+            check_changed(&m, "long number at", at, 1);
+            memcpy(m.data, old, HEADER_BYTES);
+        }
+    }
+    rwkv_free(load_image(&m, NULL));
+    model_image_free(&m);
+}
+
+static void extreme_numbers(void)
+{
+    check_extremes(&base_shape);
+    check_extremes(&code_shape);
+}
+
+/* A file of other dimensions than it says: what makes the same size is another model, of
+ * which nothing outside is read; what needs more is refused, however the sizes in the header
+ * agree with its dimensions; what needs less, in a file that is longer.        */
+static void other_shapes(void)
+{
+    static const int sizes[] = {1, 4, 5, 7, 9, 17};
+    enum { N = sizeof sizes / sizeof *sizes };
+    shape s = {7, 5, 7, 9, 2, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 1};
+    model_image m = model_image_new(&s);
+    long same = 0, i;
+    for (i = 0; i < 5L * 2 * N * N * N * N; i++) {
+        rwkv_error error;
+        rwkv_model *model;
+        uint64_t bytes;
+        long n = i;
+        s.V = sizes[n % N], n /= N;
+        s.D = sizes[n % N], n /= N;
+        s.A = sizes[n % N], n /= N;
+        s.F = sizes[n % N], n /= N;
+        s.L = 1 + (int)(n % 2);
+        s.type = (rwkv_type)(RWKV_TYPE_F32 + n / 2);
+        bytes = HEADER_BYTES + shape_tensor_bytes(&s);
+        header_write(m.data, &s, 0, 1);
+        model = rwkv_load_memory(m.data, m.size, NULL, &error);
+        CHECK_MSG((model != NULL) == (bytes <= m.size), "shape %ld of %lu bytes: %s", i,
+                  (unsigned long)bytes, error.message);
+        if (!model) CHECK_MSG(strstr(error.message, "file ends at byte "), "%s", error.message);
+        if (bytes == m.size) check_harmless(model, "shape", i);
+        same += bytes == m.size;
+        rwkv_free(model);
+        if (bytes == m.size) continue;
+        put64(m.data + AT_FILE_BYTES, m.size); /* as the file is                     */
+        image_fix_header(&m);
+        CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+        CHECK_MSG(number_in(error.message, m.size) && number_in(error.message, bytes), "shape %ld: %s", i,
+                  error.message);
+        CHECK_INT(error.offset, AT_FILE_BYTES);
+    }
+    CHECK_MSG(same > 50, "%ld shapes", same);
+    model_image_free(&m);
 }
 
 /* Every tensor bit may be anything: it loads, and stays within its memory.   */
@@ -479,14 +563,21 @@ static void hostile_codes(void)
 /* In memory of exactly that size, so that a sanitizer sees any read beyond.  */
 static void check_cut(const model_image *m, size_t size)
 {
+    rwkv_options o = options_isa(NULL);
     rwkv_error error;
+    test_heap heap;
     uint8_t *cut = (uint8_t *)test_alloc(size);
+    memset(&heap, 0, sizeof heap);
     memset(&error, 0, sizeof error);
+    o.allocator.alloc = heap_alloc;
+    o.allocator.free = heap_free;
+    o.allocator.user = &heap;
     memcpy(cut, m->data, size);
-    CHECK_MSG(rwkv_load_memory(cut, size, NULL, &error) == NULL, "%lu of %lu bytes",
+    CHECK_MSG(rwkv_load_memory(cut, size, &o, &error) == NULL, "%lu of %lu bytes",
               (unsigned long)size, (unsigned long)m->size);
     CHECK_INT(error.code, RWKV_ERR_FORMAT);
     CHECK_MSG(number_in(error.message, size), "%lu bytes: %s", (unsigned long)size, error.message);
+    CHECK(heap.calls > 0 && heap.live == 0 && heap.errors == 0);
     free(cut);
 }
 
@@ -502,6 +593,29 @@ static void truncated_in_memory(void)
     }
     for (size = m.size - 70; size < m.size; size++) check_cut(&m, size);
     model_image_free(&m);
+}
+
+static const shape tiny_shapes[] = {
+    {3, 2, 2, 2, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1},
+    {3, 2, 2, 2, 1, RWKV_TYPE_F16, TOKENIZER_BYTES, PLAIN, 1},
+    {3, 2, 2, 2, 1, RWKV_TYPE_BF16, TOKENIZER_NONE, PLAIN, 1},
+    {3, 2, 2, 2, 1, RWKV_TYPE_Q8, TOKENIZER_NONE, PLAIN, 1},
+    {3, 2, 2, 2, 1, RWKV_TYPE_Q4, TOKENIZER_BYTES, PLAIN, 1},
+    {260, 2, 2, 2, 1, RWKV_TYPE_F16, TOKENIZER_WORLD, PLAIN, 1},
+};
+enum { N_TINY = sizeof tiny_shapes / sizeof *tiny_shapes };
+
+/* Every length there is.                                                     */
+static void truncated_at_every_byte(void)
+{
+    int i;
+    for (i = 0; i < N_TINY; i++) {
+        model_image m = model_image_new(&tiny_shapes[i]);
+        size_t size;
+        for (size = 0; size < m.size; size++) check_cut(&m, size);
+        rwkv_free(load_image(&m, NULL));
+        model_image_free(&m);
+    }
 }
 
 /* The last byte of each tensor missing: its name, and how far it would reach.  */
@@ -570,18 +684,11 @@ static void check_file(const char *path, const void *data, size_t size, rwkv_res
 
 static void truncated_files(void)
 {
-    model_image m = model_image_new(&base_shape);
+    model_image m = model_image_new(&tiny_shapes[1]);
     char path[512];
-    uint64_t seed = 3;
     size_t size;
-    int i;
     temporary_path(path);
-    for (size = 0; size <= HEADER_BYTES; size++) check_file(path, m.data, size, RWKV_ERR_FORMAT);
-    for (i = 0; i < 100; i++) {
-        size = HEADER_BYTES + (size_t)(random_bits(&seed) % (m.size - HEADER_BYTES));
-        check_file(path, m.data, size, RWKV_ERR_FORMAT);
-    }
-    check_file(path, m.data, m.size - 1, RWKV_ERR_FORMAT);
+    for (size = 0; size < m.size; size++) check_file(path, m.data, size, RWKV_ERR_FORMAT);
     check_file(path, m.data, m.size, RWKV_OK);
     model_image_free(&m);
 }
@@ -840,9 +947,12 @@ int main(int argc, char **argv)
     RUN(bits_of_the_matrices);
     RUN(every_bit_is_checked);
     RUN(flips_with_a_right_checksum);
+    RUN(extreme_numbers);
+    RUN(other_shapes);
     RUN(flips_in_the_weights);
     RUN(hostile_codes);
     RUN(truncated_in_memory);
+    RUN(truncated_at_every_byte);
     RUN(truncated_at_every_tensor);
     RUN(truncated_files);
     RUN(trailing_bytes);

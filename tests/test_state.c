@@ -302,7 +302,7 @@ static void save_asks_and_refuses(void)
     n = c.info.save_bytes;
     CHECK_INT(rwkv_state_save(state, NULL, 0), n);
     out = (unsigned char *)test_alloc(n + 16);
-    for (size = 0; size < n; size += size + 1 < n && size > 8 ? n / 7 : 1) {
+    for (size = 0; size < n; size++) {
         size_t i, touched = 0;
         memset(out, 0x77, n + 16);
         CHECK_INT(rwkv_state_save(state, out, size), n);
