@@ -131,7 +131,7 @@ quality: $B/quality
 
 oom: $B/test_failures
 	@$B/test_failures
-	@$(call optional,python3); python3 tests/test_convert.py output_file
+	@$(call optional,python3); python3 tests/test_convert.py output_file every_call_fails
 
 # ---- what a contributor runs ---------------------------------------------------------------------
 

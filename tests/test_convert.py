@@ -6,6 +6,9 @@ element by element. With the reference folder (RWKV_REFERENCE, or ../shared/refe
 repository) the published files are converted too. The last line is "N passed, M failed".
 """
 
+import contextlib
+import errno
+import importlib.util
 import io
 import json
 import math
@@ -26,6 +29,7 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict, namedtuple
 from fractions import Fraction
+from functools import partial
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TOOL = os.path.join(ROOT, 'tools', 'convert_pth.py')
@@ -991,6 +995,148 @@ def interrupted():
               f'{code} {errors}')
         same('nothing left', [n for n in os.listdir(FOLDER) if n != 'slow'
                               and not (code == 0 and n.endswith('.rwkv'))], [])
+
+
+class System:
+    """Calls of the tool on files are counted, and one of them fails, or it and all later ones."""
+    CALLS = ('open', 'fstat', 'read', 'readinto', 'readline', 'seek', 'write', 'close', 'replace',
+             'remove')
+
+    def __init__(self, calls=CALLS, at=0, failure=None, for_ever=False):
+        self.calls, self.at, self.failure, self.for_ever = calls, at, failure, for_ever
+        self.count, self.hit, self.paths = 0, None, {}
+
+    def open(self, path, *arguments, **options):
+        return Watched(self, self.call(path, 'open', open, path, *arguments, **options), path)
+
+    def call(self, path, name, function, *arguments, **options):
+        self.count += name in self.calls
+        due = self.count == self.at or self.for_ever and self.count > self.at
+        if name not in self.calls or not self.at or not due:
+            return function(*arguments, **options)
+        self.hit = self.hit or (name, path)
+        return self.failure(name, function, *arguments)
+
+
+class Watched:
+    """A file, or the module os."""
+
+    def __init__(self, system, real, about=None):
+        self.system, self.real, self.about = system, real, about
+
+    def __getattr__(self, name):
+        real = getattr(self.real, name)
+        counts = name in System.CALLS and not getattr(self.real, 'closed', False)
+        return partial(self.system.call, self.about, name, real) if counts else real
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.real.close()
+
+
+def broken(name, function, *arguments):
+    if name == 'close':
+        function()
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def half(name, function, *arguments):
+    """Does a half of what was asked for, and says so."""
+    if name == 'read':
+        return function(arguments[0] // 2)
+    data = memoryview(arguments[0]).cast('B')
+    return function(data[:(len(data) + 1) // 2])
+
+
+def no_memory(*arguments):
+    raise MemoryError
+
+
+def control_c(*arguments):
+    raise KeyboardInterrupt
+
+
+def convert_with(tool, system, *arguments):
+    """(status, standard error); -1: an exception gets out."""
+    tool.open, tool.os = system.open, Watched(system, os)
+    before, heard = sys.argv, signal.getsignal(signal.SIGTERM)
+    sys.argv = [TOOL, *arguments]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as errors:
+            code = tool.main()
+    except BaseException as error:
+        return -1, repr(error)
+    finally:
+        sys.argv = before
+        signal.signal(signal.SIGTERM, heard)
+    return code, errors.getvalue()
+
+
+def check_failing(tool, arguments, good, system):
+    """One conversion; False if nothing has failed in it."""
+    path = arguments[1]
+    with open(path, 'wb') as file:
+        file.write(b'old')
+    before = sorted(os.listdir(FOLDER))
+    code, errors = convert_with(tool, system, *arguments)
+    what = f'{system.hit} {getattr(system.failure, "__name__", "")} {system.at}' + '+' * system.for_ever
+    with open(path, 'rb') as file:
+        same(f'{what}: the output', file.read(), good if code == 0 else b'old')
+    if not system.hit:
+        same(f'{what}: no failure', (code, errors.count('Error')), (0, 0))
+        return False
+    name, about = system.hit
+    expected = {broken: (1,), no_memory: (1,), control_c: (130,),
+                half: (0,) if name == 'write' else (0, 1)}[system.failure]
+    check(f'{what}: status', code in expected, f'{code} {errors}')
+    if code:
+        check(f'{what}: one line', errors.count('\n') == 1 and len(errors) < 1000, errors)
+    if code and system.failure is broken and about and not (system.for_ever and 'write' in system.calls):
+        about = path if about.endswith('.part') else about
+        same(f'{what}: message', errors, f'{about}: {os.strerror(errno.EIO)}\n')
+    for left in set(os.listdir(FOLDER)) - set(before):       # only if it cannot even be removed
+        check(f'{what}: {left} is left', system.for_ever and 'remove' in system.calls)
+        with open(in_folder(left), 'rb') as file:
+            data = file.read()
+            check(f'{what}: {left} looks like a model', data[:4] != b'RWKV' or data == good)
+        os.remove(in_folder(left))
+    return True
+
+
+@case
+def every_call_fails():
+    """Each call on a file fails, is cut short, or finds no memory; and the user gives up at each."""
+    spec = importlib.util.spec_from_file_location('convert_pth', TOOL)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    model, words = make_model(V=20, D=4, A=4, F=4, L=1), make_model(V=260, D=4, A=4, F=4, L=1)
+    inputs = ((1, torch_of(model).zip(in_folder('zip'))),
+              (1, legacy_file(in_folder('legacy'), torch_of(model))),
+              (1, safetensors(in_folder('safetensors'), st_of(model))),
+              (1, ggmf(in_folder('ggmf'), model)),
+              (9, torch_of(words).zip(in_folder('words')), '--vocab', write_vocab(world_lines(WORDS[:3]))))
+    reads = ('read', 'readinto')
+    for i, (step, path, *options) in enumerate(inputs):
+        arguments = (path, in_folder('out'), *options)
+        code, errors = convert_with(tool, System(), *arguments)
+        same(f'{path}: converted', (code, errors.count('Error')), (0, 0))
+        with open(arguments[1], 'rb') as file:
+            good = file.read()
+        check(f'{path}: a model', good[:4] == b'RWKV' and len(good) > 2000)
+        for calls, failure, for_ever in (
+                (System.CALLS, broken, False), (System.CALLS, broken, True),
+                (('write', 'close'), broken, True), (('write',), half, False), (('write',), half, True),
+                (reads, half, False), (reads, half, True),
+                (System.CALLS, no_memory, False), (System.CALLS, control_c, False)):
+            if i and calls != reads and failure != broken:     # what follows is the same for all
+                continue
+            at = 1
+            while check_failing(tool, arguments, good, System(calls, at, failure, for_ever)):
+                at += step
+            check(f'{path}: {calls}: {at} calls', at > 20)
+            check_failing(tool, arguments, good, System())
 
 
 @case

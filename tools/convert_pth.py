@@ -86,6 +86,17 @@ def about(name, last=False):
         raise refusal from None
 
 
+@contextmanager
+def on(path, instead_of=None):
+    """An error of the system that names no file, or this other one, is about this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (None, instead_of):
+            error.filename = path
+        raise
+
+
 def shown(text, limit=80):
     """Anything from a file as printable text of bounded length."""
     if not isinstance(text, str):
@@ -109,7 +120,10 @@ def read_at(file, position, size):
     if size > end - position:
         raise Refused(f'the file ends at byte {end}, needs {position + size}')
     file.seek(position)
-    return file.read(size)
+    data = file.read(size)
+    if len(data) != size:
+        raise Refused('the file became shorter while it was read')
+    return data
 
 
 # ------------------------------------------------------------------------------ tensors in a file
@@ -1263,7 +1277,7 @@ def choose_vocabulary(name, n_vocab):
         return vocabulary
     if name is None:
         return Vocabulary(0, {})
-    with about(name, last=True), open_regular(name) as file:
+    with about(name, last=True), on(name), open_regular(name) as file:
         if file.read(1) == b'{':
             size = file_bytes(file)
             if size > INDEX_MAX:
@@ -1571,28 +1585,32 @@ class Output:
         return self
 
     def create(self):
-        with uninterrupted():                    # or the file could be there, and nobody know it
-            try:
+        with on(self.path, self.temporary):
+            with uninterrupted():                # or the file could be there, and nobody know it
                 self.file = open(self.temporary, 'xb', buffering=0)
-            except OSError as error:
-                error.filename = self.path
-                raise
-        self.file.seek(128)
+            self.file.seek(128)
 
     def __exit__(self, kind, error, trace):
         if not self.file:
             return
-        self.file.close()
         self.show(None)
-        if kind is not None and os.path.exists(self.temporary):
-            os.remove(self.temporary)
+        try:
+            with on(self.path):
+                self.file.close()
+        finally:
+            if kind is not None and os.path.exists(self.temporary):
+                os.remove(self.temporary)
+
+    def put(self, data):
+        with on(self.path):
+            while len(data):                                 # a full disk can take a part of it
+                data = data[self.file.write(data):]
 
     def write(self, data):
         data = memoryview(data).cast('B')
         self.crc = zlib.crc32(data, self.crc)
         self.size += len(data)
-        while len(data):                                     # a full disk can take a part of it
-            data = data[self.file.write(data):]
+        self.put(data)
         self.show(100 * self.size // self.total)
 
     def pad(self):
@@ -1614,10 +1632,11 @@ class Output:
             raise Refused(f'wrote {self.size} bytes, expected {self.total}')
         header = struct.pack('<8s10I2Qf52xI', MAGIC, 2, 4, TYPE_CODES[target], tokenizer, *sizes, 0,
                              self.size, vocab_bytes, 1e-5, self.crc)
-        self.file.seek(0)
-        self.file.write(header + struct.pack('<I', zlib.crc32(header)))
-        self.file.close()
-        os.replace(self.temporary, self.path)
+        with on(self.path, self.temporary):
+            self.file.seek(0)
+            self.put(header + struct.pack('<I', zlib.crc32(header)))
+            self.file.close()
+            os.replace(self.temporary, self.path)
 
 
 # -------------------------------------------------------------------------------------------- main
@@ -1645,7 +1664,7 @@ def run(options):
     """The conversion; returns what to tell the user."""
     with about(options.output):
         check_output(options.output, options.input, options.vocab)
-    with about(options.input), open_regular(options.input) as file:
+    with about(options.input), on(options.input), open_regular(options.input) as file:
         checkpoint = open_checkpoint(file)
         tensors = rename(checkpoint.tensors)
         refuse_other_models(tensors)
