@@ -34,6 +34,8 @@ help:
 	@echo '              SECONDS=60 for each target'
 	@echo 'make oom      each allocation, read and write fails in turn, and nothing is lost (part of the tests)'
 	@echo 'make mutate   break the header in MUTANTS=60 small ways, and see that the tests notice (slow)'
+	@echo 'make cover    what the tests never reach: lines and branches, lines of the kernels, and'
+	@echo '              conditions of the loader (gcov, python3; clang-19 and llvm-19)'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make ubsan    with clang, for more kinds of undefined and doubtful behaviour'
@@ -220,6 +222,38 @@ MUTANTS = 60
 mutate:
 	@$(call optional,python3); CC='$(CC)' python3 tests/mutate.py $B/mutate --count $(MUTANTS)
 
+# Nothing optimized or inlined and each && and || a branch, so that it is the source that is counted.
+# The kernels and the loader's conditions (each must be seen to decide: MC/DC) have builds of their own.
+COVER = test_errors test_failures test_file test_model test_state test_utf8 test_tokenizer test_sampler \
+	fuzz_load fuzz_state fuzz_vocab fuzz_text fuzz_sampler fuzz_api
+COVER_MCDC = test_errors test_failures test_file test_model test_tokenizer fuzz_load fuzz_vocab
+COVERAGE = -O0 --coverage -Dalways_inline=noinline --param logical-op-non-short-circuit=0
+cover:
+	@$(MAKE) --no-print-directory -k cover-branches cover-kernels cover-mcdc
+# $(call covered,folder,compiler,flags,tests)
+covered = rm -rf $(1); $(MAKE) --no-print-directory -j2 B=$(1) CC=$(2) WARNINGS='-std=c99 -w' \
+		CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' $(4:%=$(1)/%) && sh tests/run.sh $(4:%=$(1)/%)
+cover-branches:
+	@$(call optional,gcov); $(call optional,python3); \
+	$(call covered,$B/cover,gcc,$(COVERAGE) -DRWKV_NO_SIMD,$(COVER)) && \
+	python3 tests/cover.py branches $B/cover
+cover-kernels:
+	@$(call optional,gcov); $(call optional,python3); \
+	$(call covered,$B/cover-kernels,gcc,$(COVERAGE),test_kernels) && \
+	python3 tests/cover.py kernels $B/cover-kernels
+cover-mcdc: export LLVM_PROFILE_FILE = $B/cover-mcdc/%m.profraw
+cover-mcdc:
+	@$(call optional,clang-19); $(call optional,llvm-cov-19); $(call optional,python3); mkdir -p $B; \
+	if ! echo 'int main(void){return 0;}' | \
+		clang-19 -fprofile-instr-generate -x c - -o $B/has 2> /dev/null; then \
+		echo 'skipped: $@ (libclang-rt-19-dev is not installed)'; exit 0; fi; \
+	$(call covered,$B/cover-mcdc,clang-19,-O1 -fprofile-instr-generate -fcoverage-mapping \
+		-fcoverage-mcdc -DRWKV_NO_SIMD,$(COVER_MCDC)) && \
+	llvm-profdata-19 merge $B/cover-mcdc/*.profraw -o $B/cover-mcdc/all.profdata && \
+	llvm-cov-19 export $B/cover-mcdc/rwkv.o -object $B/cover-mcdc/test_failures \
+		-instr-profile=$B/cover-mcdc/all.profdata > $B/cover-mcdc/all.json && \
+	python3 tests/cover.py mcdc $B/cover-mcdc/all.json
+
 EVALUATE = test_bits test_fixtures test_forward test_state test_parallel test_score
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
@@ -279,4 +313,4 @@ clean:
 
 .PHONY: help examples demo test bench bench_text quality oom check lint asan ubsan msan tsan valgrind \
 	openmp same cross cross-wasm \
-	cross-avx512 fuzz mutate oracle clean
+	cross-avx512 fuzz mutate cover cover-branches cover-kernels cover-mcdc oracle clean
