@@ -139,23 +139,34 @@ static void chunk_sets_the_scratch(void)
     model_image_free(&m);
 }
 
+static void check_bad_option(int value, int threads)
+{
+    model_image m = model_image_new(&shapes[2]);
+    const char *name = threads ? "n_threads" : "chunk";
+    rwkv_options o = options_isa(NULL);
+    rwkv_error error;
+    char number[16];
+    *(threads ? &o.n_threads : &o.chunk) = value;
+    CHECK_MSG(rwkv_load_memory(m.data, m.size, &o, &error) == NULL, "%s %d", name, value);
+    CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
+    snprintf(number, sizeof number, "%d", value);
+    CHECK_MSG(strstr(error.message, number) && strstr(error.message, name), "%d: %s", value,
+              error.message);
+    model_image_free(&m);
+}
+
 static void bad_chunks(void)
 {
     static const int bad[] = {-1, -2147483647, 65537, 2147483647};
-    model_image m = model_image_new(&shapes[2]);
     size_t i;
-    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        rwkv_options o = options_isa(NULL);
-        rwkv_error error;
-        char number[16];
-        o.chunk = bad[i];
-        CHECK_MSG(rwkv_load_memory(m.data, m.size, &o, &error) == NULL, "chunk %d", bad[i]);
-        CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
-        snprintf(number, sizeof number, "%d", bad[i]);
-        CHECK_MSG(strstr(error.message, number) && strstr(error.message, "chunk"), "%d: %s", bad[i],
-                  error.message);
-    }
-    model_image_free(&m);
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) check_bad_option(bad[i], 0);
+}
+
+static void bad_threads(void)
+{
+    static const int bad[] = {-1, -2147483647, 257, 2147483647};
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) check_bad_option(bad[i], 1);
 }
 
 static void unknown_flags(void)
@@ -198,6 +209,7 @@ int main(int argc, char **argv)
     RUN(sizes_are_consistent);
     RUN(chunk_sets_the_scratch);
     RUN(bad_chunks);
+    RUN(bad_threads);
     RUN(unknown_flags);
     RUN(image_stays_as_it_is);
     return test_end();
