@@ -858,6 +858,9 @@ static void vocabulary_lies(void)
     check_vocabulary_refused(&m, 4, bytes + 1, "n_bytes");
     check_vocabulary_refused(&m, 4, bytes - 1, "n_bytes");
     check_vocabulary_refused(&m, 16, 1, "first offset");
+    put32(vocabulary_at(&m) + 16, 1); /* the first tokens may be empty, but not there  */
+    check_vocabulary_refused(&m, 20, 1, "first two offsets");
+    put32(vocabulary_at(&m) + 16, 0);
     check_vocabulary_refused(&m, cells - 4, bytes - 1, "last offset");
     check_vocabulary_refused(&m, cells - 4, bytes + 1, "last offset");
     for (i = 1; i < V; i += 37) {
