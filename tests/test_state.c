@@ -206,6 +206,8 @@ static void null_is_harmless(void)
     rwkv_state_free(NULL);
     CHECK_INT(rwkv_state_save(NULL, NULL, 0), 0);
     CHECK_INT(rwkv_state_load(NULL, &byte, 1), RWKV_ERR_ARGUMENT);
+    CHECK(rwkv_logits(NULL) == NULL);
+    CHECK(rwkv_hidden(NULL) == NULL);
 }
 
 /* ---- memory of the caller ----------------------------------------------- */
