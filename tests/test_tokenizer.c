@@ -6,6 +6,7 @@
  * published vocabularies, and RWKV_REFERENCE or ../shared/reference, the reference's
  * tokens too; without them it says so.                                       */
 #include "../rwkv.h"
+#include <limits.h>
 #include "test.h"
 #include "model.h"
 #include "ref_text.h"
@@ -204,6 +205,7 @@ static void empty_text_and_bad_arguments(void)
     CHECK_INT(rwkv_tokenize(NULL, "abc", 3, tokens, 4), -RWKV_ERR_ARGUMENT);
     CHECK_INT(rwkv_tokenize(model, "abc", 3, NULL, 4), -RWKV_ERR_ARGUMENT);
     CHECK_INT(rwkv_tokenize(model, "abc", 3, tokens, -1), -RWKV_ERR_ARGUMENT);
+    CHECK_INT(rwkv_tokenize(model, "abc", (size_t)INT_MAX + 1, tokens, 4), -RWKV_ERR_ARGUMENT);
     CHECK(rwkv_token_bytes(NULL, 1, NULL) == NULL);
     CHECK_INT(tokens[0], -7);
     rwkv_free(model);
@@ -666,6 +668,88 @@ static void bpe_missing_runs(void)
     subject_free(&s);
 }
 
+/* ---- tables that Unicode does not have ---------------------------------- */
+
+/* e and an acute make e: eight are taken in, more than Unicode ever asks for.  */
+static void bpe_nine_marks(void)
+{
+    subject s = fixture_subject();
+    uint8_t text[64] = {'e'}, *back;
+    int tokens[64], marks, n;
+    uint32_t i;
+    size_t is;
+    for (i = 0; i < s.ref.n_composed; i++) {
+        const uint8_t *entry = s.ref.composed + 12 * (size_t)i;
+        if (get32(entry) == 'e' && get32(entry + 4) == 0x301) {
+            put32(s.m.data + (entry - s.m.data) + 8, 'e');
+            break;
+        }
+    }
+    CHECK(i < s.ref.n_composed);
+    image_fix(&s.m);
+    for (marks = 0; s.model && marks < 30; marks++) {
+        memcpy(text + 1 + 2 * marks, "\xCC\x81", 2);
+        n = rwkv_tokenize(s.model, (char *)text, (size_t)(1 + 2 * marks), tokens, 64);
+        back = detokenize(s.model, tokens, n, &is);
+        if (CHECK_INT(is, marks > 8 ? 1 + 2 * (marks - 8) : 1)) CHECK_SAME(back, text, is);
+        free(back);
+    }
+    subject_free(&s);
+}
+
+/* U+0344, a character of two marks, is one of a mark and a letter: the marks of a letter
+ * end in the midst of it.                                                    */
+static void bpe_mark_and_letter(void)
+{
+    static const char *const texts[] = {
+        "\xCD\x84", "a\xCD\x84", "a\xCD\x84\xCD\x84", "e\xCC\x81\xCD\x84 z\xCD\x84\xCC\x81",
+        "\xCC\xA3\xCD\x84\xCC\xA3", "u\xCC\xA3\xCD\x84\xCC\x88\xCC\xA3", "\xCD\x84'\xCD\x84s  \xCD\x84"
+    };
+    subject s = fixture_subject();
+    uint32_t i, begin = 0;
+    for (i = 0; i < s.ref.n_decomposed && !begin; i++) {
+        const uint8_t *entry = s.ref.decomposed + 8 * (size_t)i;
+        if (get32(entry) == 0x344 && get32(entry + 4) % 8 == 2) begin = get32(entry + 4) / 8;
+    }
+    if (CHECK(begin > 0)) put32(s.m.data + (s.ref.sequence - s.m.data) + 4 * (begin + 1), 'b');
+    image_fix(&s.m);
+    for (i = 0; s.model && i < sizeof texts / sizeof *texts; i++) {
+        check_against_ref(&s, (const uint8_t *)texts[i], strlen(texts[i]), texts[i]);
+    }
+    subject_free(&s);
+}
+
+/* Two of a letter make that letter: a word of any length is one token, of which no window
+ * sees the end.                                                              */
+static void bpe_token_without_end(void)
+{
+    subject s = fixture_subject();
+    static uint8_t text[5000];
+    int tokens[8], letter, found = 0, token = -1;
+    uint32_t i;
+    for (letter = 'a'; s.model && letter <= 'z' && !found; letter++) {
+        token = s.ref.of_byte[letter];
+        for (i = ref_word(s.ref.first_pair, (uint32_t)token);
+             i < ref_word(s.ref.first_pair, (uint32_t)token + 1) && !found; i++) {
+            const uint8_t *pair = s.ref.pair + 8 * (size_t)i;
+            if (get32(pair) != (uint32_t)token) continue;
+            put32(s.m.data + (pair - s.m.data) + 4, (uint32_t)token);
+            memset(text, letter, sizeof text);
+            found = 1;
+        }
+    }
+    CHECK(found);
+    image_fix(&s.m);
+    if (s.model) {
+        CHECK_INT(rwkv_tokenize(s.model, (char *)text, 1001, tokens, 8), 1);
+        CHECK_INT(tokens[0], token);
+        CHECK_INT(rwkv_tokenize(s.model, (char *)text, 2048, tokens, 8), 1);
+        CHECK_INT(rwkv_tokenize(s.model, (char *)text, 2049, tokens, 8), -RWKV_ERR_UNSUPPORTED);
+        CHECK_INT(rwkv_tokenize(s.model, (char *)text, 5000, tokens, 8), -RWKV_ERR_UNSUPPORTED);
+    }
+    subject_free(&s);
+}
+
 /* A megabyte of what could be slow: it ends, and its tokens are its text again. */
 static void bpe_megabytes(void)
 {
@@ -842,6 +926,23 @@ static void check_refused(model_image *m, size_t at, uint32_t value, const char 
     image_fix(m);
 }
 
+/* Words about text, so few that their counts are not there; the rest are bytes of text. */
+static void check_too_few_words(model_image *m)
+{
+    uint8_t *section = m->data + m->size - get64(m->data + AT_VOCAB_BYTES);
+    uint32_t n_bytes = get32(section + 4), n_words = get32(section + 12);
+    rwkv_error error;
+    put32(section + 4, n_bytes + 4 * (n_words - 7));
+    put32(section + 12, 7);
+    image_fix(m);
+    CHECK(rwkv_load_memory(m->data, m->size, NULL, &error) == NULL);
+    CHECK_MSG(strstr(error.message, "has 7 words about text, its counts make 8") != NULL, "%s",
+              error.message);
+    put32(section + 4, n_bytes);
+    put32(section + 12, n_words);
+    image_fix(m);
+}
+
 static void bpe_lies(void)
 {
     subject s = fixture_subject();
@@ -893,7 +994,10 @@ static void bpe_lies(void)
     old = get32(section + words + 16);
     put32(m->data + (section - m->data) + words + 16, old - 300);
     check_refused(m, words, get32(section + words) + 300, "324 runs of spaces");
+    put32(m->data + (section - m->data) + words + 16, old - 900);
+    check_refused(m, words + 4, get32(section + words + 4) + 300, "302 special tokens");
     put32(m->data + (section - m->data) + words + 16, old);
+    check_too_few_words(m);
     check_refused(m, sequence, 0x110000, "character 0");
     check_refused(m, composed - 4, none, "character");
     check_refused(m, composed + 8, 0x110000, "composed character 0");
@@ -926,6 +1030,9 @@ int main(int argc, char **argv)
     RUN(bpe_invalid_utf8);
     RUN(bpe_special_tokens_on_request);
     RUN(bpe_missing_runs);
+    RUN(bpe_nine_marks);
+    RUN(bpe_mark_and_letter);
+    RUN(bpe_token_without_end);
     RUN(bpe_megabytes);
     RUN(bpe_chains_of_merges);
     RUN(bpe_lies);
