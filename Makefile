@@ -28,7 +28,7 @@ help:
 	@echo 'make bench    speed, beside the limits of this machine, measured in the same run; PLOT=1 draws'
 	@echo '              it, PEER=PROGRAM compares, BENCH=OPTIONS chooses: see tests/bench.c'
 	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
-	@echo 'make check    what a contributor runs: lint, asan, openmp, cross, and fuzz for 20 seconds each'
+	@echo 'make check    what a contributor runs: lint, asan, tsan, openmp, cross, and fuzz for 15 seconds each'
 	@echo 'make examples build the programs of examples/ into $B/'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'
 	@echo '              SECONDS=60 for each target'
@@ -137,8 +137,8 @@ oom: $B/test_failures
 
 # ---- what a contributor runs ---------------------------------------------------------------------
 
-check: lint asan openmp cross
-	@$(MAKE) --no-print-directory fuzz SECONDS=20
+check: lint asan tsan openmp cross
+	@$(MAKE) --no-print-directory fuzz SECONDS=15
 
 optional = command -v $(1) > /dev/null || { echo 'skipped: $@ ($(1) is not installed)'; exit 0; }
 
