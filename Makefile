@@ -193,11 +193,12 @@ tsan:
 # What valgrind sees and sanitizers do not: the code as it is compiled for use. What is only possibly
 # lost is a model or a state: they begin somewhere inside their block, for the alignment.
 MEMCHECK = $(notdir $(FUZZERS)) test_bits test_fixtures test_file test_state test_model test_errors
+LEAKS = --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 valgrind:
 	@$(call optional,valgrind); \
 	$(MAKE) --no-print-directory -j2 B=$B/valgrind CFLAGS='-O2 -g -DTEST_SLOW_MACHINE=1' \
 		$(MEMCHECK:%=$B/valgrind/%) $B/valgrind/test_parallel && \
-	RUN='valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite' sh tests/run.sh $(MEMCHECK:%=$B/valgrind/%) && \
+	RUN='valgrind -q --error-exitcode=9 $(LEAKS)' sh tests/run.sh $(MEMCHECK:%=$B/valgrind/%) && \
 	RUN='valgrind -q --error-exitcode=9 --tool=helgrind' sh tests/run.sh $B/valgrind/test_parallel
 
 # The corpus is the beginning and stays as it is; new inputs go to $B/fuzz, and findings to
