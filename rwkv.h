@@ -4043,7 +4043,7 @@ static rwkv_result rwkv__check_words(const rwkv_model *m, const char *what, cons
 {
     uint64_t i;
     for (i = 0; i < n; i++, p += step)
-        if (*p > most && !(none && *p == 0xffffffffu))
+        if (*p > most && (!none || *p != 0xffffffffu))
             return rwkv__fail(error, RWKV_ERR_FORMAT,
                               (uint64_t)((const unsigned char *)p - m->data),
                               "vocabulary: %s %u is %u, at most %u", what, i, (uint64_t)*p, most);
