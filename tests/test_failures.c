@@ -1298,6 +1298,70 @@ static void matrices_beyond_4_gb(void)
 }
 #endif
 
+/* ---- what no call brings about ---------------------------------------------- */
+
+/* malloc would be asked for more, which must not wrap around.                 */
+static void size_beyond_the_largest(void)
+{
+    rwkv_allocator none;
+    size_t less;
+    memset(&none, 0, sizeof none);
+    for (less = 0; less <= 128; less += 32) CHECK(rwkv__alloc(&none, SIZE_MAX - less) == NULL);
+}
+
+static void reasons_of_the_system(void)
+{
+    errno = ENOENT;
+    CHECK_STR(rwkv__why(), " (no such file)");
+    errno = EACCES;
+    CHECK_STR(rwkv__why(), " (permission denied)");
+#ifdef EOVERFLOW
+    errno = EOVERFLOW;
+    CHECK_STR(rwkv__why(), " (too large for this machine)");
+#endif
+    errno = EMFILE;
+    CHECK_STR(rwkv__why(), "");
+}
+
+/* Cut off after 191 characters, wherever that is: in the format, in a text, in the dots
+ * that stand for the beginning of a long one, in a number.                   */
+static void full_messages(void)
+{
+    struct {
+        rwkv_error error;
+        char       after[8];
+    } e;
+    char format[256], text[256], full[1024];
+    int ahead, length;
+    memset(text, 't', sizeof text);
+    text[255] = 0;
+    for (ahead = 1; ahead < 240; ahead++) {
+        for (length = 0; length < 130; length += 3) {
+            memset(&e, 0x5A, sizeof e);
+            memset(format, '0', sizeof format);
+            memcpy(format + ahead, "%s%u!!", 7);
+            CHECK_INT(rwkv__fail(&e.error, RWKV_ERR_FORMAT, 7, format, text + 255 - length,
+                                 (uint64_t)4096), RWKV_ERR_FORMAT);
+            snprintf(full, sizeof full, "%0*d%s%s%d!!", ahead, 0, length > 96 ? "..." : "",
+                     text + 255 - (length > 96 ? 93 : length), 4096);
+            full[sizeof e.error.message - 1] = 0;
+            CHECK_STR(e.error.message, full);
+            CHECK_INT(e.error.offset, 7);
+            CHECK_INT(e.after[0], 0x5A);
+        }
+    }
+}
+
+/* 2^31 tokens, which only 700 MB of text make.                                */
+static void tokens_are_counted_to_the_largest_int(void)
+{
+    rwkv__tokens out = {NULL, 0, INT_MAX - 1};
+    rwkv__put(&out, 1);
+    CHECK_INT(out.n, INT_MAX);
+    rwkv__put(&out, 1);
+    CHECK_INT(out.n, INT_MAX);
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
@@ -1305,6 +1369,10 @@ int main(int argc, char **argv)
     RUN(arenas_of_every_size);
     RUN(memory_of_a_state);
     RUN(free_without_alloc);
+    RUN(size_beyond_the_largest);
+    RUN(reasons_of_the_system);
+    RUN(full_messages);
+    RUN(tokens_are_counted_to_the_largest_int);
 #if defined(_WIN32)
     RUN(part_in_use);
 #endif
