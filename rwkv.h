@@ -1158,38 +1158,17 @@ static size_t rwkv__max(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* CRC-32 (IEEE 802.3), four bits at a time: the table stays small. `crc` is that
- * of the bytes before; 0 if there are none.                                  */
-static uint32_t rwkv__crc32_next(uint32_t crc, const unsigned char *data, size_t size)
+/* Byte `at` of `size` bytes; 0 if there are not so many. What a model file or a saved
+ * state says is read by this function alone until it is checked, so that nothing it
+ * says leads outside (`make prove`).                                         */
+static unsigned char rwkv__byte(const unsigned char *data, uint64_t size, uint64_t at)
 {
-    static const uint32_t table[16] = {
-        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
-        0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
-        0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
-    crc = ~crc;
-    while (size--) {
-        crc ^= *data++;
-        crc = table[crc & 15] ^ crc >> 4;
-        crc = table[crc & 15] ^ crc >> 4;
-    }
-    return ~crc;
+    return at < size ? data[at] : 0;
 }
 
-static uint32_t rwkv__crc32(const unsigned char *data, size_t size)
-{
-    return rwkv__crc32_next(0, data, size);
-}
-
-/* The only places where bytes of a file become numbers.                      */
 static uint32_t rwkv__get32(const unsigned char *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* Number i of 16-bit numbers that lie in 32-bit words, the low half first.   */
-static uint32_t rwkv__half(const uint32_t *words, size_t i)
-{
-    return words[i / 2] >> i % 2 * 16 & 0xffff;
 }
 
 static uint64_t rwkv__get64(const unsigned char *p)
@@ -3499,6 +3478,34 @@ static int rwkv__default_threads(const rwkv_parallel *parallel)
 #define RWKV__MAX_SPECIALS   256u  /* and runs of spaces: each is tried anywhere   */
 #define RWKV__BLOCKS         8704u /* of 128 code points each: all of Unicode     */
 
+/* The little-endian number of 32 bits that is word i of `size` bytes.        */
+static uint32_t rwkv__word_at(const unsigned char *data, uint64_t size, uint64_t i)
+{
+    return (uint32_t)rwkv__byte(data, size, 4 * i) |
+           (uint32_t)rwkv__byte(data, size, 4 * i + 1) << 8 |
+           (uint32_t)rwkv__byte(data, size, 4 * i + 2) << 16 |
+           (uint32_t)rwkv__byte(data, size, 4 * i + 3) << 24;
+}
+
+/* CRC-32 (IEEE 802.3) of bytes `at` to `end`, four bits at a time: the table stays small.
+ * `crc` is that of the bytes before, 0 if there are none. If they are numbers of
+ * `element` bytes whose order was turned, it is of what they were.           */
+static uint32_t rwkv__crc32(uint32_t crc, const unsigned char *data, uint64_t size, uint64_t at,
+                            uint64_t end, size_t element)
+{
+    static const uint32_t table[16] = {
+        0x00000000u, 0x1db71064u, 0x3b6e20c8u, 0x26d930acu, 0x76dc4190u, 0x6b6b51f4u,
+        0x4db26158u, 0x5005713cu, 0xedb88320u, 0xf00f9344u, 0xd6d6a3e8u, 0xcb61b38cu,
+        0x9b64c2b0u, 0x86d3d2d4u, 0xa00ae278u, 0xbdbdf21cu};
+    crc = ~crc;
+    for (; at < end; at++) {
+        crc ^= rwkv__byte(data, size, at ^ (element - 1));
+        crc = table[crc & 15] ^ crc >> 4;
+        crc = table[crc & 15] ^ crc >> 4;
+    }
+    return ~crc;
+}
+
 /* The tensors, in the order of the file, which is the order of evaluation.   */
 enum {
     RWKV__EMB, RWKV__LN0_W, RWKV__LN0_B,
@@ -3718,20 +3725,18 @@ static rwkv_result rwkv__check_header(const unsigned char *h, const rwkv__file *
     return RWKV_OK;
 }
 
-/* The i-th tensor of the file and its layer, 0 if it is in none, and where it begins.
- * 0 after the last.                                                          */
-static int rwkv__tensor_at(const rwkv__file *f, uint64_t i, int *id, uint64_t *layer,
-                           uint64_t *offset)
+/* The i-th tensor of the file, its layer, 0 if it is in none, and where it begins.
+ * RWKV__TENSORS after the last.                                              */
+static int rwkv__tensor_at(const rwkv__file *f, uint64_t i, uint64_t *layer, uint64_t *offset)
 {
     const uint64_t each = RWKV__LAYER_END - RWKV__LAYER_BEGIN, begin = RWKV__LAYER_BEGIN;
+    int            id;
     *layer = i < begin ? 0 : rwkv__min64((i - begin) / each, f->n_layer - 1);
-    *id = (int)rwkv__min64(i - *layer * each, RWKV__TENSORS);
-    if (*id == RWKV__TENSORS)
-        return 0;
-    if (*id >= RWKV__LAYER_END)
+    id = (int)rwkv__min64(i - *layer * each, RWKV__TENSORS);
+    if (id >= RWKV__LAYER_END)
         *layer = 0;
-    *offset = f->offset[*id] + *layer * f->layer_bytes;
-    return 1;
+    *offset = id < RWKV__TENSORS ? f->offset[id] + *layer * f->layer_bytes : 0;
+    return id;
 }
 
 /* The first tensor that does not fit into `size` bytes, for the message.     */
@@ -3739,7 +3744,7 @@ static rwkv_result rwkv__fail_truncated(const rwkv__file *f, uint64_t size, rwkv
 {
     uint64_t i, layer, offset, end;
     int      id;
-    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++) {
+    for (i = 0; (id = rwkv__tensor_at(f, i, &layer, &offset)) < RWKV__TENSORS; i++) {
         end = offset + rwkv__places_of(f, id).bytes;
         if (end > size && id >= RWKV__LAYER_BEGIN && id < RWKV__LAYER_END)
             return rwkv__fail(error, RWKV_ERR_FORMAT, size,
@@ -3753,8 +3758,8 @@ static rwkv_result rwkv__fail_truncated(const rwkv__file *f, uint64_t size, rwkv
                       size, f->bytes);
 }
 
-/* Read and check the header of a file of `size` bytes, of which at least the
- * first 128 are at `h` if there are so many.                                 */
+/* Read and check the header of a file of `size` bytes, of which the first 128 are at
+ * `h`.                                                                       */
 static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv__file *f,
                                      rwkv_error *error)
 {
@@ -3798,7 +3803,7 @@ static rwkv_result rwkv__read_header(const unsigned char *h, uint64_t size, rwkv
         return rwkv__fail(error, RWKV_ERR_FORMAT, 48,
                           "header: file_bytes is %u, the dimensions make %u", f->bytes,
                           f->vocab_offset + f->vocab_bytes);
-    crc = rwkv__crc32(h, 124);
+    crc = rwkv__crc32(0, h, 124, 0, 124, 1);
     if (crc != f->header_crc)
         return rwkv__fail(error, RWKV_ERR_FORMAT, 124,
                           "header: its checksum is %u, the file says %u", (uint64_t)crc,
@@ -3819,60 +3824,25 @@ static uint64_t rwkv__vocabulary_words(uint64_t V, uint64_t n_cells, uint64_t n_
 }
 
 #ifdef RWKV__BIG_ENDIAN
-static void rwkv__swap(unsigned char *p, uint64_t bytes, size_t element)
+/* Bytes of each number of a tensor; 1 if it is bytes.                        */
+static size_t rwkv__number_bytes(const rwkv__file *f, int id)
 {
-    uint64_t i;
-    size_t   j;
-    for (i = 0; i < bytes; i += element)
-        for (j = 0; j < element / 2; j++) {
-            const unsigned char byte = p[i + j];
-            p[i + j] = p[i + element - 1 - j];
-            p[i + element - 1 - j] = byte;
+    const rwkv__storage storage = rwkv__storage_of(f, id);
+    return storage <= RWKV__BF16 ? rwkv__element(storage) : 1;
+}
+
+/* Turn the numbers of `element` bytes from byte `at` to `end` into the machine's. */
+static void rwkv__swap(unsigned char *data, uint64_t size, uint64_t at, uint64_t end,
+                       size_t element)
+{
+    for (; at < end; at++) {
+        const uint64_t      other = at ^ (element - 1);
+        const unsigned char byte = rwkv__byte(data, size, at);
+        if (at < other && other < size) {
+            data[at] = rwkv__byte(data, size, other);
+            data[other] = byte;
         }
-}
-
-/* How many 32-bit words the vocabulary begins with, if they are all there; else its
- * check will say so. Its counts are `little`-endian, or the machine's already. */
-static uint64_t rwkv__swapped_words(const rwkv__file *f, const unsigned char *data, int little)
-{
-    uint64_t numbers;
-    uint32_t n[4];
-    int      i;
-    memcpy(n, data, sizeof n);
-    for (i = 0; i < 4; i++)
-        n[i] = little ? rwkv__get32(data + 4 * i) : n[i];
-    numbers = rwkv__vocabulary_words(f->n_vocab, n[0], n[2], n[3]);
-    return numbers <= f->vocab_bytes / 4 ? numbers : 0;
-}
-
-/* Turn a checked file's numbers, tensors and vocabulary, into the machine's. */
-static void rwkv__swap_file(unsigned char *data, const rwkv__file *f)
-{
-    uint64_t i, layer, offset;
-    int      id;
-    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++)
-        if (rwkv__storage_of(f, id) <= RWKV__BF16) /* else bytes                    */
-            rwkv__swap(data + offset, rwkv__places_of(f, id).bytes,
-                       rwkv__element(rwkv__storage_of(f, id)));
-    data += f->vocab_offset;
-    if (f->vocab_bytes)
-        rwkv__swap(data, rwkv__swapped_words(f, data, 1) * 4, 4);
-}
-
-/* The checksum of what was there before it was swapped.                      */
-static uint32_t rwkv__crc32_swapped(uint32_t crc, const unsigned char *p, uint64_t bytes,
-                                    size_t element)
-{
-    unsigned char was[64];
-    while (bytes) {
-        const size_t n = (size_t)rwkv__min64(bytes, sizeof was);
-        memcpy(was, p, n);
-        rwkv__swap(was, n, element);
-        crc = rwkv__crc32_next(crc, was, n);
-        p += n;
-        bytes -= n;
     }
-    return crc;
 }
 #endif
 
@@ -3886,6 +3856,7 @@ static uint32_t rwkv__crc32_swapped(uint32_t crc, const unsigned char *p, uint64
 typedef struct rwkv__vocabulary {
     uint32_t             n_cells, n_bytes, n_pairs, n_runs, n_specials, n_blocks, n_decomposed;
     uint32_t             n_sequence, n_composed;
+    uint64_t             words;                 /* all before the bytes                 */
     const uint32_t      *offset, *cell;
     const uint32_t      *first_pair, *pair;     /* from here on: 20B only               */
     const uint32_t      *run, *special;
@@ -4035,37 +4006,40 @@ static size_t rwkv__save_size(const rwkv_model *m)
 
 /* ---- loading -------------------------------------------------------------- */
 
-/* Each of n numbers, `step` words apart, must be at most `most`, or 2^32 - 1 if
- * that may stand for none.                                                   */
-static rwkv_result rwkv__check_words(const rwkv_model *m, const char *what, const uint32_t *p,
-                                     uint64_t n, int step, uint64_t most, int none,
+/* Each of n words, `step` apart from word `at` on, must be at most `most`, or
+ * 2^32 - 1 if that may stand for none.                                       */
+static rwkv_result rwkv__check_words(const rwkv_model *m, uint64_t size, const char *what,
+                                     uint64_t at, uint64_t n, int step, uint64_t most, int none,
                                      rwkv_error *error)
 {
     uint64_t i;
-    for (i = 0; i < n; i++, p += step)
-        if (*p > most && (!none || *p != 0xffffffffu))
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)p - m->data),
-                              "vocabulary: %s %u is %u, at most %u", what, i, (uint64_t)*p, most);
+    for (i = 0; i < n; i++, at += (uint64_t)step) {
+        const uint32_t word = rwkv__word_at(m->data, size, at);
+        if (word > most && (!none || word != 0xffffffffu))
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * at,
+                              "vocabulary: %s %u is %u, at most %u", what, i, (uint64_t)word, most);
+    }
     return RWKV_OK;
 }
 
-/* Spans {begin, end} of n + 1 numbers must ascend, be at most `longest` long,
- * and lie below `limit`.                                                     */
-static rwkv_result rwkv__check_spans(const rwkv_model *m, const char *what, const uint32_t *p,
-                                     uint64_t n, uint64_t longest, uint64_t limit,
+/* Spans {begin, end} of n + 1 words must ascend, be at most `longest` long, and lie
+ * below `limit`.                                                             */
+static rwkv_result rwkv__check_spans(const rwkv_model *m, uint64_t size, const char *what,
+                                     uint64_t at, uint64_t n, uint64_t longest, uint64_t limit,
                                      rwkv_error *error)
 {
-    uint64_t i;
-    for (i = 0; i < n; i++)
-        if (p[i] > p[i + 1] || p[i + 1] - p[i] > longest || p[i + 1] > limit)
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)(p + i) - m->data),
+    const uint64_t first = rwkv__word_at(m->data, size, at);
+    uint64_t       begin = first, end, i;
+    for (i = 0; i < n; i++, begin = end) {
+        end = rwkv__word_at(m->data, size, at + i + 1);
+        if (begin > end || end - begin > longest || end > limit)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * (at + i),
                               "vocabulary: %s of token %u are %u to %u, may be %u, of %u", what, i,
-                              (uint64_t)p[i], (uint64_t)p[i + 1], longest, limit);
-    if (p[0] != 0)
-        return rwkv__fail(error, RWKV_ERR_FORMAT, (uint64_t)((const unsigned char *)p - m->data),
-                          "vocabulary: %s begin at %u, must begin at 0", what, (uint64_t)p[0]);
+                              begin, end, longest, limit);
+    }
+    if (first != 0)
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * at,
+                          "vocabulary: %s begin at %u, must begin at 0", what, first);
     return RWKV_OK;
 }
 
@@ -4075,88 +4049,100 @@ static uint64_t rwkv__utf8_size(uint32_t c)
     return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
 }
 
-/* The words of a 20B vocabulary that describe text: point at them. Normalization
- * must not make more than three bytes of one, which bounds the tokens.       */
-static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n_words,
+/* The words of a 20B vocabulary that describe text, from word `at` on: point at them.
+ * Normalization must not make more than three bytes of one, which bounds the tokens. */
+static rwkv_result rwkv__load_text(rwkv_model *m, uint64_t size, uint64_t at, uint64_t n_words,
                                    rwkv_error *error)
 {
-    rwkv__vocabulary *v = &m->vocabulary;
-    const uint64_t    offset = (uint64_t)((const unsigned char *)at - m->data);
-    const uint64_t    V = m->file.n_vocab;
-    uint64_t          needs = 8, bytes, i, k;
-    rwkv_result       result;
+    rwkv__vocabulary          *v = &m->vocabulary;
+    const unsigned char *const data = m->data;
+    const uint32_t *const      words = (const uint32_t *)(const void *)data;
+    const uint64_t             V = m->file.n_vocab;
+    uint64_t                   run, special, block, property, decomposed, sequence, composed;
+    uint64_t                   needs = 8, bytes, i, k;
+    rwkv_result                result;
     if (n_words >= 8) {
-        v->n_runs = at[0];
-        v->n_specials = at[1];
-        v->n_blocks = at[2];
-        v->n_decomposed = at[3];
-        v->n_sequence = at[4];
-        v->n_composed = at[5];
+        v->n_runs = rwkv__word_at(data, size, at);
+        v->n_specials = rwkv__word_at(data, size, at + 1);
+        v->n_blocks = rwkv__word_at(data, size, at + 2);
+        v->n_decomposed = rwkv__word_at(data, size, at + 3);
+        v->n_sequence = rwkv__word_at(data, size, at + 4);
+        v->n_composed = rwkv__word_at(data, size, at + 5);
         needs += (uint64_t)v->n_runs + 3 * (uint64_t)v->n_specials + RWKV__BLOCKS / 2 +
                  64 * (uint64_t)v->n_blocks + 2 * (uint64_t)v->n_decomposed + v->n_sequence +
                  3 * (uint64_t)v->n_composed;
     }
     if (needs != n_words)
-        return rwkv__fail(error, RWKV_ERR_FORMAT, offset,
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * at,
                           "vocabulary: has %u words about text, its counts make %u", n_words,
                           needs);
     if (v->n_runs > RWKV__MAX_SPECIALS || v->n_specials > RWKV__MAX_SPECIALS)
-        return rwkv__fail(error, RWKV_ERR_FORMAT, offset,
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * at,
                           "vocabulary: %u runs of spaces and %u special tokens, at most %u",
                           (uint64_t)v->n_runs, (uint64_t)v->n_specials,
                           (uint64_t)RWKV__MAX_SPECIALS);
-    v->run = at + 8;
-    v->special = v->run + v->n_runs;
-    v->block = v->special + 3 * (size_t)v->n_specials;
-    v->property = v->block + RWKV__BLOCKS / 2;
-    v->decomposed = v->property + 64 * (size_t)v->n_blocks;
-    v->sequence = v->decomposed + 2 * (size_t)v->n_decomposed;
-    v->composed = v->sequence + v->n_sequence;
+    run = at + 8;
+    special = run + v->n_runs;
+    block = special + 3 * (uint64_t)v->n_specials;
+    property = block + RWKV__BLOCKS / 2;
+    decomposed = property + 64 * (uint64_t)v->n_blocks;
+    sequence = decomposed + 2 * (uint64_t)v->n_decomposed;
+    composed = sequence + v->n_sequence;
+    v->run = words + run;
+    v->special = words + special;
+    v->block = words + block;
+    v->property = words + property;
+    v->decomposed = words + decomposed;
+    v->sequence = words + sequence;
+    v->composed = words + composed;
 
-    if ((result = rwkv__check_words(m, "token of a run of spaces", v->run, v->n_runs, 1, V - 1, 1,
+    if ((result = rwkv__check_words(m, size, "token of a run of spaces", run, v->n_runs, 1, V - 1,
+                                    1, error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, size, "special token", special, v->n_specials, 3, V - 1, 0,
                                     error)) != RWKV_OK ||
-        (result = rwkv__check_words(m, "special token", v->special, v->n_specials, 3, V - 1, 0,
+        (result = rwkv__check_words(m, size, "character", sequence, v->n_sequence, 1, 0x10ffff, 0,
                                     error)) != RWKV_OK ||
-        (result = rwkv__check_words(m, "character", v->sequence, v->n_sequence, 1, 0x10ffff, 0,
-                                    error)) != RWKV_OK ||
-        (result = rwkv__check_words(m, "composed character", v->composed + 2, v->n_composed, 3,
+        (result = rwkv__check_words(m, size, "composed character", composed + 2, v->n_composed, 3,
                                     0x10ffff, 0, error)) != RWKV_OK)
         return result;
     for (i = 0; i < v->n_specials; i++) {
-        const uint64_t begin = v->special[3 * i + 1], length = v->special[3 * i + 2];
+        const uint64_t begin = rwkv__word_at(data, size, special + 3 * i + 1);
+        const uint64_t length = rwkv__word_at(data, size, special + 3 * i + 2);
         if (length == 0 || begin + length > v->n_bytes)
-            return rwkv__fail(error, RWKV_ERR_FORMAT, offset + 4 * (8 + v->n_runs + 3 * i),
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * (special + 3 * i),
                               "vocabulary: special text %u is bytes %u to %u, there are %u", i,
                               begin, begin + length, (uint64_t)v->n_bytes);
     }
-    for (i = 0; i < RWKV__BLOCKS; i++)
-        if (rwkv__half(v->block, (size_t)i) >= v->n_blocks)
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)v->block - m->data) + 2 * i,
-                              "vocabulary: characters %u on have block %u of %u", 128 * i,
-                              (uint64_t)rwkv__half(v->block, (size_t)i), (uint64_t)v->n_blocks);
+    for (i = 0; i < RWKV__BLOCKS; i++) {
+        const uint64_t number = rwkv__word_at(data, size, block + i / 2) >> i % 2 * 16 & 0xffff;
+        if (number >= v->n_blocks)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * block + 2 * i,
+                              "vocabulary: characters %u on have block %u of %u", 128 * i, number,
+                              (uint64_t)v->n_blocks);
+    }
     for (i = 0; i < v->n_decomposed; i++) {
-        const uint64_t begin = v->decomposed[2 * i + 1] / 8, length = v->decomposed[2 * i + 1] % 8;
+        const uint32_t c = rwkv__word_at(data, size, decomposed + 2 * i);
+        const uint32_t span = rwkv__word_at(data, size, decomposed + 2 * i + 1);
+        const uint64_t begin = span / 8, length = span % 8;
         if (length == 0 || begin + length > v->n_sequence)
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)v->decomposed - m->data) + 8 * i,
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * (decomposed + 2 * i),
                               "vocabulary: decomposition %u is %u to %u, there are %u", i, begin,
                               begin + length, (uint64_t)v->n_sequence);
         for (bytes = k = 0; k < length; k++)
-            bytes += rwkv__utf8_size(v->sequence[begin + k]);
-        if (bytes > 3 * rwkv__utf8_size(v->decomposed[2 * i]))
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)v->decomposed - m->data) + 8 * i,
+            bytes += rwkv__utf8_size(rwkv__word_at(data, size, sequence + begin + k));
+        if (bytes > 3 * rwkv__utf8_size(c))
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * (decomposed + 2 * i),
                               "vocabulary: decomposition %u makes %u bytes of %u, at most 3 of 1",
-                              i, bytes, rwkv__utf8_size(v->decomposed[2 * i]));
+                              i, bytes, rwkv__utf8_size(c));
     }
     for (i = 0; i < v->n_composed; i++) {
-        const uint32_t *c = v->composed + 3 * i;
-        if (rwkv__utf8_size(c[2]) > rwkv__utf8_size(c[0]) + rwkv__utf8_size(c[1]))
-            return rwkv__fail(error, RWKV_ERR_FORMAT,
-                              (uint64_t)((const unsigned char *)c - m->data),
-                              "vocabulary: composition %u makes %u bytes of %u", i,
-                              rwkv__utf8_size(c[2]), rwkv__utf8_size(c[0]) + rwkv__utf8_size(c[1]));
+        const uint64_t first = rwkv__utf8_size(rwkv__word_at(data, size, composed + 3 * i));
+        const uint64_t second = rwkv__utf8_size(rwkv__word_at(data, size, composed + 3 * i + 1));
+        const uint64_t both = rwkv__utf8_size(rwkv__word_at(data, size, composed + 3 * i + 2));
+        if (both > first + second)
+            return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * (composed + 3 * i),
+                              "vocabulary: composition %u makes %u bytes of %u", i, both,
+                              first + second);
     }
     return RWKV_OK;
 }
@@ -4164,24 +4150,25 @@ static rwkv_result rwkv__load_text(rwkv_model *m, const uint32_t *at, uint64_t n
 /* Check the vocabulary and point at its parts. Every number that is later
  * used as an index is checked here, but for the trie's child, which is checked
  * where it is computed.                                                      */
-static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
+static rwkv_result rwkv__load_vocabulary(rwkv_model *m, uint64_t size, rwkv_error *error)
 {
-    const rwkv__file *f = &m->file;
-    rwkv__vocabulary *v = &m->vocabulary;
-    const uint32_t   *at;
-    uint64_t          needs, n_words;
-    const int         bpe = f->tokenizer == RWKV_TOKENIZER_20B;
-    rwkv_result       result;
+    const rwkv__file          *f = &m->file;
+    rwkv__vocabulary          *v = &m->vocabulary;
+    const unsigned char *const data = m->data;
+    const uint32_t *const      words = (const uint32_t *)(const void *)data;
+    const uint64_t             at = f->vocab_offset / 4;
+    uint64_t                   needs, n_words, cell, first_pair, pair;
+    const int                  bpe = f->tokenizer == RWKV_TOKENIZER_20B;
+    rwkv_result                result;
 
     if (!f->vocab_bytes)
         return RWKV_OK;
-    at = (const uint32_t *)(const void *)(m->data + (size_t)f->vocab_offset);
-    v->n_cells = at[0];
-    v->n_bytes = at[1];
-    v->n_pairs = at[2];
-    n_words = at[3];
-    needs = rwkv__vocabulary_words(f->n_vocab, v->n_cells, v->n_pairs, n_words);
-    needs = rwkv__round64(needs * 4 + v->n_bytes);
+    v->n_cells = rwkv__word_at(data, size, at);
+    v->n_bytes = rwkv__word_at(data, size, at + 1);
+    v->n_pairs = rwkv__word_at(data, size, at + 2);
+    n_words = rwkv__word_at(data, size, at + 3);
+    v->words = rwkv__vocabulary_words(f->n_vocab, v->n_cells, v->n_pairs, n_words);
+    needs = rwkv__round64(4 * v->words + v->n_bytes);
     if (needs != f->vocab_bytes)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset,
                           "vocabulary: has %u bytes, its counts make %u", f->vocab_bytes, needs);
@@ -4190,37 +4177,39 @@ static rwkv_result rwkv__load_vocabulary(rwkv_model *m, rwkv_error *error)
                           "vocabulary: %u cells, %u merges, %u words about text: not tokenizer %u",
                           (uint64_t)v->n_cells, (uint64_t)v->n_pairs, n_words,
                           (uint64_t)f->tokenizer);
-    v->offset = at + 4;
-    v->cell = v->offset + f->n_vocab + 1;
-    v->bytes = (const unsigned char *)(at + rwkv__vocabulary_words(f->n_vocab, v->n_cells,
-                                                                   v->n_pairs, n_words));
+    cell = at + 4 + f->n_vocab + 1;
+    v->offset = words + at + 4;
+    v->cell = words + cell;
+    v->bytes = (const unsigned char *)(words + at + v->words);
 
-    result = rwkv__check_spans(m, "bytes", v->offset, f->n_vocab, RWKV__MAX_TOKEN, v->n_bytes,
+    result = rwkv__check_spans(m, size, "bytes", at + 4, f->n_vocab, RWKV__MAX_TOKEN, v->n_bytes,
                                error);
     if (result != RWKV_OK)
         return result;
-    if (!bpe && v->offset[f->n_vocab] != v->n_bytes)
+    if (!bpe && rwkv__word_at(data, size, cell - 1) != v->n_bytes)
         return rwkv__fail(error, RWKV_ERR_FORMAT, f->vocab_offset + 4,
                           "vocabulary: the tokens have %u bytes, there are %u",
-                          (uint64_t)v->offset[f->n_vocab], (uint64_t)v->n_bytes);
-    if (v->cell[1] != 0xffffffffu || v->cell[2])
-        return rwkv__fail(error, RWKV_ERR_FORMAT,
-                          f->vocab_offset + 16 + 4 * ((uint64_t)f->n_vocab + 1),
+                          (uint64_t)rwkv__word_at(data, size, cell - 1), (uint64_t)v->n_bytes);
+    if (rwkv__word_at(data, size, cell + 1) != 0xffffffffu || rwkv__word_at(data, size, cell + 2))
+        return rwkv__fail(error, RWKV_ERR_FORMAT, 4 * cell,
                           "vocabulary: the trie's root has parent %u and token number %u",
-                          (uint64_t)v->cell[1], (uint64_t)v->cell[2]);
-    result = rwkv__check_words(m, "token + 1 of trie cell", v->cell + 2, v->n_cells, 3, f->n_vocab,
-                               0, error);
+                          (uint64_t)rwkv__word_at(data, size, cell + 1),
+                          (uint64_t)rwkv__word_at(data, size, cell + 2));
+    result = rwkv__check_words(m, size, "token + 1 of trie cell", cell + 2, v->n_cells, 3,
+                               f->n_vocab, 0, error);
     if (result != RWKV_OK || !bpe)
         return result;
 
-    v->first_pair = v->cell + 3 * (size_t)v->n_cells;
-    v->pair = v->first_pair + f->n_vocab + 1;
-    if ((result = rwkv__check_spans(m, "merges", v->first_pair, f->n_vocab, v->n_pairs, v->n_pairs,
-                                    error)) != RWKV_OK ||
-        (result = rwkv__check_words(m, "token of merge", v->pair + 1, v->n_pairs, 2,
+    first_pair = cell + 3 * (uint64_t)v->n_cells;
+    pair = first_pair + f->n_vocab + 1;
+    v->first_pair = words + first_pair;
+    v->pair = words + pair;
+    if ((result = rwkv__check_spans(m, size, "merges", first_pair, f->n_vocab, v->n_pairs,
+                                    v->n_pairs, error)) != RWKV_OK ||
+        (result = rwkv__check_words(m, size, "token of merge", pair + 1, v->n_pairs, 2,
                                     f->n_vocab - 1, 0, error)) != RWKV_OK)
         return result;
-    return rwkv__load_text(m, v->pair + 2 * (size_t)v->n_pairs, n_words, error);
+    return rwkv__load_text(m, size, pair + 2 * (uint64_t)v->n_pairs, n_words, error);
 }
 
 /* A multiple of the rows of every instruction set's large tile (14, 6).      */
@@ -4276,28 +4265,54 @@ static rwkv_model *rwkv__model_new(const rwkv_options *options, rwkv_error *erro
     return m;
 }
 
+#ifdef RWKV__BIG_ENDIAN
+/* Turn the numbers of a copy that is checked into the machine's.             */
+static void rwkv__swap_file(rwkv_model *m, uint64_t size)
+{
+    const rwkv__file *f = &m->file;
+    unsigned char    *data = (unsigned char *)m->copy;
+    uint64_t          i, layer, offset;
+    int               id;
+    for (i = 0; (id = rwkv__tensor_at(f, i, &layer, &offset)) < RWKV__TENSORS; i++)
+        if (rwkv__number_bytes(f, id) > 1)
+            rwkv__swap(data, size, offset, offset + rwkv__places_of(f, id).bytes,
+                       rwkv__number_bytes(f, id));
+    rwkv__swap(data, size, f->vocab_offset, f->vocab_offset + 4 * m->vocabulary.words, 4);
+}
+#endif
+
 /* Take up m->data, `size` bytes of it.                                       */
 static rwkv_result rwkv__load_data(rwkv_model *m, uint64_t size, rwkv_error *error)
 {
-    const rwkv_result result = rwkv__read_header(m->data, size, &m->file, error);
+    unsigned char header[RWKV__HEADER_BYTES];
+    rwkv_result   result;
+    size_t        bytes, i;
+    for (i = 0; i < sizeof header; i++)
+        header[i] = rwkv__byte(m->data, size, i);
+    result = rwkv__read_header(header, size, &m->file, error);
     if (result)
         return result;
     if (rwkv__state_size(m) > SIZE_MAX / 2)
         return rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 0,
                           "a state of %u bytes is more than this machine can address "
                           "(chunk is %u)", rwkv__state_size(m), (uint64_t)m->chunk);
+    bytes = (size_t)rwkv__min64(size, m->file.bytes); /* what follows is no part of it  */
 #ifdef RWKV__BIG_ENDIAN
     if (!m->copy) {
-        m->copy = rwkv__alloc(&m->allocator, (size_t)m->file.bytes);
+        m->copy = rwkv__alloc(&m->allocator, bytes);
         if (!m->copy)
             return rwkv__fail(error, RWKV_ERR_MEMORY, 0, "no memory for the weights (%u bytes)",
-                              m->file.bytes);
-        memcpy(m->copy, m->data, (size_t)m->file.bytes);
+                              (uint64_t)bytes);
+        memcpy(m->copy, m->data, bytes);
         m->data = (const unsigned char *)m->copy;
     }
-    rwkv__swap_file((unsigned char *)m->copy, &m->file);
 #endif
-    return rwkv__load_vocabulary(m, error);
+    result = rwkv__load_vocabulary(m, bytes, error);
+#ifdef RWKV__BIG_ENDIAN
+    if (result == RWKV_OK)
+        rwkv__swap_file(m, bytes);
+#endif
+    return result;
 }
 
 RWKV_API rwkv_model *rwkv_load_memory(const void *data, size_t size, const rwkv_options *options,
@@ -4327,25 +4342,17 @@ static uint32_t rwkv__data_crc(const rwkv_model *m)
 {
     const rwkv__file *f = &m->file;
 #ifdef RWKV__BIG_ENDIAN
-    uint64_t i, layer, offset, words;
-    uint32_t crc = 0;
-    int      id;
-    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++) {
-        const rwkv__storage storage = rwkv__storage_of(f, id);
-        const uint64_t      bytes = rwkv__places_of(f, id).bytes;
-        crc = storage <= RWKV__BF16 ? rwkv__crc32_swapped(crc, m->data + offset, bytes,
-                                                          rwkv__element(storage))
-                                    : rwkv__crc32_next(crc, m->data + offset, (size_t)bytes);
-    }
-    if (!f->vocab_bytes)
-        return crc;
-    words = rwkv__swapped_words(f, m->data + f->vocab_offset, 0) * 4;
-    crc = rwkv__crc32_swapped(crc, m->data + f->vocab_offset, words, 4);
-    return rwkv__crc32_next(crc, m->data + f->vocab_offset + words,
-                            (size_t)(f->vocab_bytes - words));
+    const uint64_t bytes = f->vocab_offset + 4 * m->vocabulary.words;
+    uint64_t       i, layer, offset;
+    uint32_t       crc = 0;
+    int            id;
+    for (i = 0; (id = rwkv__tensor_at(f, i, &layer, &offset)) < RWKV__TENSORS; i++)
+        crc = rwkv__crc32(crc, m->data, f->bytes, offset, offset + rwkv__places_of(f, id).bytes,
+                          rwkv__number_bytes(f, id));
+    crc = rwkv__crc32(crc, m->data, f->bytes, f->vocab_offset, bytes, 4);
+    return rwkv__crc32(crc, m->data, f->bytes, bytes, f->bytes, 1);
 #else
-    return rwkv__crc32_next(0, m->data + RWKV__HEADER_BYTES,
-                            (size_t)(f->bytes - RWKV__HEADER_BYTES));
+    return rwkv__crc32(0, m->data, f->bytes, RWKV__HEADER_BYTES, f->bytes, 1);
 #endif
 }
 
@@ -4458,6 +4465,16 @@ static int64_t rwkv__file_size(FILE *file)
     return size;
 }
 
+/* A file must end where its model ends.                                      */
+static rwkv_result rwkv__check_end(const rwkv_model *m, const char *path, uint64_t size,
+                                   rwkv_error *error)
+{
+    if (size <= m->file.bytes)
+        return RWKV_OK;
+    return rwkv__fail(error, RWKV_ERR_FORMAT, m->file.bytes,
+                      "%s: has %u bytes, the model ends at %u", path, size, m->file.bytes);
+}
+
 /* Read a whole file, of which only the header until that is known to be good. */
 static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, rwkv_error *error)
 {
@@ -4479,24 +4496,26 @@ static rwkv_result rwkv__read(rwkv_model *m, const char *path, uint64_t *size, r
     }
     *size = (uint64_t)bytes;
     n = fread(header, 1, sizeof header, file);
-    if (n < rwkv__min(sizeof header, (size_t)*size))
+    if (n < rwkv__min64(sizeof header, *size))
         result = rwkv__fail(error, RWKV_ERR_FILE, n, "%s: read ends at byte %u of %u", path,
                             (uint64_t)n, *size);
     else
         result = rwkv__read_header(header, *size, &m->file, error);
+    if (result == RWKV_OK)
+        result = rwkv__check_end(m, path, *size, error);
     if (result == RWKV_OK) {
-        m->copy = rwkv__alloc(&m->allocator, (size_t)m->file.bytes);
+        m->copy = rwkv__alloc(&m->allocator, (size_t)*size);
         if (!m->copy)
             result = rwkv__fail(error, RWKV_ERR_MEMORY, 0, "no memory for the weights (%u bytes)",
-                                m->file.bytes);
+                                *size);
     }
     if (result == RWKV_OK) {
         memcpy(m->copy, header, sizeof header);
         m->data = (const unsigned char *)m->copy;
-        n += fread((unsigned char *)m->copy + n, 1, (size_t)m->file.bytes - n, file);
-        if (n < m->file.bytes)
+        n += fread((unsigned char *)m->copy + n, 1, (size_t)*size - n, file);
+        if (n < *size)
             result = rwkv__fail(error, RWKV_ERR_FILE, n, "%s: read ends at byte %u of %u", path,
-                                (uint64_t)n, m->file.bytes);
+                                (uint64_t)n, *size);
     }
     fclose(file);
     return result;
@@ -4523,9 +4542,8 @@ RWKV_API rwkv_model *rwkv_load(const char *path, const rwkv_options *options, rw
         result = rwkv__read(m, path, &size, error);
     if (result == RWKV_OK)
         result = rwkv__load_data(m, size, error);
-    if (result == RWKV_OK && size > m->file.bytes)
-        result = rwkv__fail(error, RWKV_ERR_FORMAT, m->file.bytes,
-                            "%s: has %u bytes, the model ends at %u", path, size, m->file.bytes);
+    if (result == RWKV_OK)
+        result = rwkv__check_end(m, path, size, error);
 #if defined(RWKV__MMAP) && defined(RWKV__BIG_ENDIAN)
     rwkv__unmap(m); /* the copy is what counts                                    */
 #endif
@@ -5429,17 +5447,18 @@ static unsigned char *rwkv__save_floats(unsigned char *out, const float *x, size
     return out;
 }
 
-static const unsigned char *rwkv__load_floats(const unsigned char *in, float *x, size_t n)
-{
-    size_t i;
-    for (i = 0; i < n; i++, in += 4)
-        x[i] = rwkv__float(rwkv__get32(in));
-    return in;
-}
-
 static uint32_t rwkv__save_crc(const unsigned char *h, size_t size)
 {
-    return rwkv__crc32(h + RWKV__SAVE_HEADER, size - RWKV__SAVE_HEADER) ^ rwkv__crc32(h, 60);
+    return rwkv__crc32(0, h, size, RWKV__SAVE_HEADER, size, 1) ^ rwkv__crc32(0, h, size, 0, 60, 1);
+}
+
+/* x (n) = the floats from word `at` on.                                      */
+static void rwkv__load_floats(const unsigned char *data, uint64_t size, uint64_t at, float *x,
+                              size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        x[i] = rwkv__float(rwkv__word_at(data, size, at + i));
 }
 
 RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size)
@@ -5466,33 +5485,39 @@ RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size)
 
 RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t size)
 {
-    const unsigned char *h = (const unsigned char *)data, *p;
-    unsigned char        expected[RWKV__SAVE_HEADER];
+    const unsigned char *bytes = (const unsigned char *)data;
+    unsigned char        h[RWKV__SAVE_HEADER], expected[RWKV__SAVE_HEADER];
     const rwkv_model    *m;
     rwkv__pass           pass;
     rwkv__matmul         head;
+    uint64_t             at = RWKV__SAVE_HEADER / 4;
     uint32_t             has_logits;
+    size_t               i;
     int                  l, part;
 
     if (!state || !data)
         return RWKV_ERR_ARGUMENT;
     m = state->model;
     rwkv__save_header(expected, m);
+    for (i = 0; i < sizeof h; i++)
+        h[i] = rwkv__byte(bytes, size, i);
     if (size < RWKV__SAVE_HEADER || memcmp(h, expected, 12) != 0)
         return RWKV_ERR_FORMAT;
     has_logits = rwkv__get32(h + 12);
     if (memcmp(h + 16, expected + 16, 8) != 0)
         return RWKV_ERR_MISMATCH;
     if (has_logits > 1 || memcmp(h + 24, expected + 24, 36) != 0 || size != rwkv__save_size(m) ||
-        rwkv__get32(h + 60) != rwkv__save_crc(h, size))
+        rwkv__get32(h + 60) != rwkv__save_crc(bytes, size))
         return RWKV_ERR_FORMAT;
 
     rwkv_state_reset(state);
-    p = h + RWKV__SAVE_HEADER;
     for (l = 0; l < rwkv__L(m); l++)
-        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++)
-            p = rwkv__load_floats(p, rwkv__part(state, part, l), rwkv__part_size(m, part));
-    rwkv__load_floats(p, state->hidden, rwkv__D(m));
+        for (part = RWKV_PART_ATT_X; part <= RWKV_PART_FFN_X; part++) {
+            const size_t n = rwkv__part_size(m, part);
+            rwkv__load_floats(bytes, size, at, rwkv__part(state, part, l), n);
+            at += n;
+        }
+    rwkv__load_floats(bytes, size, at, state->hidden, rwkv__D(m));
     state->has_logits = (int)has_logits;
     if (has_logits) { /* of a copy: a product with codes overwrites its input      */
         memset(&pass, 0, sizeof pass);
@@ -5651,6 +5676,12 @@ enum {
     RWKV__CHANGES = 1 << 12,     /* NFC makes another of it                         */
     RWKV__NOT_PLAIN = 0x1ffc & ~RWKV__DECOMPOSES
 };
+
+/* Number i of 16-bit numbers that lie in 32-bit words, the low half first.   */
+static uint32_t rwkv__half(const uint32_t *words, size_t i)
+{
+    return words[i / 2] >> i % 2 * 16 & 0xffff;
+}
 
 RWKV__INLINE uint32_t rwkv__property(const rwkv__vocabulary *v, uint32_t c)
 {
@@ -7159,7 +7190,7 @@ static void rwkv__code_panels(const void *context, size_t begin, size_t end, int
 static rwkv_result rwkv__put_bytes(rwkv__quantizer *q, const void *bytes, uint64_t n)
 {
     const size_t put = fwrite(bytes, 1, (size_t)n, q->out);
-    q->file.data_crc = rwkv__crc32_next(q->file.data_crc, (const unsigned char *)bytes, (size_t)n);
+    q->file.data_crc = rwkv__crc32(q->file.data_crc, (const unsigned char *)bytes, n, 0, n, 1);
     q->written += put;
     if (put == n)
         return RWKV_OK;
@@ -7337,7 +7368,6 @@ static rwkv_result rwkv__put_file(rwkv__quantizer *q)
 {
     const rwkv_model *m = q->m;
     unsigned char     h[RWKV__HEADER_BYTES] = {0};
-    uint64_t          words;
     rwkv_result       result = rwkv__put_bytes(q, h, sizeof h);
     int               layer;
     q->file.data_crc = 0;
@@ -7345,9 +7375,8 @@ static rwkv_result rwkv__put_file(rwkv__quantizer *q)
         result = rwkv__put_layer(q, layer);
     if (result == RWKV_OK && m->file.vocab_bytes) {
         const unsigned char *from = m->data + (size_t)m->file.vocab_offset;
-        words = (uint64_t)(m->vocabulary.bytes - from) / 4;
-        result = rwkv__put_words(q, from, words,
-                                 m->file.vocab_bytes - words * 4);
+        result = rwkv__put_words(q, from, m->vocabulary.words,
+                                 m->file.vocab_bytes - 4 * m->vocabulary.words);
     }
     if (result != RWKV_OK)
         return result;
@@ -7356,7 +7385,7 @@ static rwkv_result rwkv__put_file(rwkv__quantizer *q)
     rwkv__put64(h + 48, q->file.bytes);
     memcpy(h + 68, q->file.bits, sizeof q->file.bits);
     rwkv__put32(h + 120, q->file.data_crc);
-    rwkv__put32(h + 124, rwkv__crc32(h, 124));
+    rwkv__put32(h + 124, rwkv__crc32(0, h, 124, 0, 124, 1));
     q->written = 0;
     if (fflush(q->out) != 0 || fseek(q->out, 0, SEEK_SET) != 0)
         return rwkv__fail(q->error, RWKV_ERR_FILE, 0, "%s: cannot write %u bytes", q->part_path,
