@@ -37,6 +37,7 @@ help:
 	@echo 'make cover    what the tests never reach: lines and branches, lines of the kernels, and'
 	@echo '              conditions of the loader (gcov, python3; clang-19 and llvm-19)'
 	@echo 'make soak     a million tokens of every kind beside the same in double: nothing drifts (slow)'
+	@echo 'make prove    no file of up to 1 MiB, and no saved state, leads to undefined behaviour: a proof'
 	@echo 'make lint     static analysis of the header'
 	@echo 'make asan     the tests with address and undefined-behaviour sanitizers'
 	@echo 'make ubsan    with clang, for more kinds of undefined and doubtful behaviour'
@@ -241,6 +242,10 @@ soak: $B/soak
 	$B/soak --tokens $(TOKENS) --types f32 --streams text --limit 1e-3 examples/story.rwkv && \
 		exit $$small
 
+# tests/prove.sh says what is proved and how; minutes for each of four kinds of machine
+prove:
+	@$(call optional,frama-c); sh tests/prove.sh $B/prove
+
 # Nothing optimized or inlined and each && and || a branch, so that it is the source that is counted.
 # The kernels and the loader's conditions (each must be seen to decide: MC/DC) have builds of their own.
 COVER = test_errors test_failures test_file test_model test_state test_utf8 test_tokenizer test_sampler \
@@ -332,4 +337,4 @@ clean:
 
 .PHONY: help examples demo test bench bench_text quality oom check lint asan ubsan msan tsan valgrind \
 	openmp same cross cross-wasm \
-	cross-avx512 fuzz mutate cover cover-branches cover-kernels cover-mcdc soak oracle clean
+	cross-avx512 fuzz mutate cover cover-branches cover-kernels cover-mcdc prove soak oracle clean
