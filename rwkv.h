@@ -47,7 +47,7 @@
  *   10  >>layers        what both kinds of layers do
  *   11  >>time_mix      the five equations of the time mix
  *   12  >>channel_mix   the three of the channel mix
- *   13  >>forward       one pass, and the five ways to call it
+ *   13  >>forward       one pass, and the ways to call it
  *   14  >>state         making, copying, saving states
  *   15  >>utf8          bytes to whole characters
  *   16  >>tokenizer     text to tokens and back
@@ -475,6 +475,26 @@ RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, in
  * stay until the next evaluation; NULL, with the state unchanged, if the token
  * is out of range.                                                           */
 RWKV_API const float *rwkv_eval(int token, rwkv_state *state);
+
+/* The same in steps, for a program that has other things to do in between: a control
+ * loop, a game, a page. rwkv_eval_begin takes up a token; each rwkv_eval_step runs
+ * one layer, or about as much of the head, and returns how many steps are left;
+ * rwkv_eval_end runs what is left and returns the logits. These are rwkv_eval's, to
+ * the bit: it is the first of the three and the last.
+ *
+ *   if (rwkv_eval_begin(token, state) == RWKV_OK) {
+ *       while (rwkv_eval_step(state) > 0)
+ *           other_things();
+ *       logits = rwkv_eval_end(state);
+ *   }
+ *
+ * RWKV_ERR_ARGUMENT if the token is out of range; a step after the last does nothing
+ * and returns 0; the end of nothing that was begun is NULL. Until its end the state
+ * is neither before the token nor after it: all functions but these two take it for
+ * NULL, and rwkv_state_reset, _load, _copy to it and _free give the token up.  */
+RWKV_API rwkv_result  rwkv_eval_begin(int token, rwkv_state *state);
+RWKV_API int          rwkv_eval_step(rwkv_state *state);
+RWKV_API const float *rwkv_eval_end(rwkv_state *state);
 
 /* Read n tokens, as n calls of rwkv_eval would and to the same bits, but
  * reading the weights once per chunk and the head once. Returns the logits
@@ -3886,12 +3906,19 @@ struct rwkv_state {
     void   *owned;       /* what rwkv_state_free releases; NULL: your memory       */
     int     has_logits;
     int     slot;        /* used by rwkv_eval_batch to find a state given twice    */
+    int     step;        /* of an evaluation in steps, from 1; 0: none is begun    */
     float  *numbers, *hidden, *logits;
     float  *scratch;
     float  *wide;        /* scratch of the kernels, for each thread: >>kernels     */
     rwkv__team team;
     float **rows;        /* (chunk) where each row's logits go                     */
 };
+
+/* Not NULL, nor in the midst of an evaluation.                               */
+static int rwkv__ready(const rwkv_state *state)
+{
+    return state && state->step == 0;
+}
 
 /* ---- memory --------------------------------------------------------------- */
 
@@ -5008,9 +5035,9 @@ RWKV__APART void rwkv__channel_mix(const rwkv__pass *pass, int l)
 /* ============================================================================
  * 13. MARK: forward                                                 >>forward
  *
- * The one function that runs the model, and the five ways to call it: one row;
- * rows of one state; the same with all logits, or with the probability of each
- * token; rows of different states.
+ * The one function that runs a layer, and the ways to call it: one row, layer by
+ * layer; rows of one state, the same with all logits, or with the probability of
+ * each token; rows of different states.
  * ========================================================================== */
 
 /* Lay out the activations in the scratch of the first row's state.           */
@@ -5029,6 +5056,12 @@ static void rwkv__lay_out_pass(rwkv__pass *pass)
     pass->o = pass->xk; /* free again when a layer's last product is made         */
 }
 
+static void rwkv__layer(const rwkv__pass *pass, int layer)
+{
+    rwkv__time_mix(pass, layer);
+    rwkv__channel_mix(pass, layer);
+}
+
 /* Read T tokens, each into its row's state; pass->x is then what the last
  * layer leaves.                                                              */
 static void rwkv__forward(rwkv__pass *pass, const int *tokens)
@@ -5036,9 +5069,39 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
     int l;
     rwkv__lay_out_pass(pass);
     rwkv__embed(pass, tokens);
-    for (l = 0; l < rwkv__L(pass->m); l++) {
-        rwkv__time_mix(pass, l);
-        rwkv__channel_mix(pass, l);
+    for (l = 0; l < rwkv__L(pass->m); l++)
+        rwkv__layer(pass, l);
+}
+
+/* Panels [begin, end) of the head, of all rows: xx is their vectors after ln_out (with
+ * codes, it is packed by the first of these calls), and where the logits of row i
+ * from panel `begin` on go is in rows[i] of the first row's state.           */
+static void rwkv__head(const rwkv__pass *pass, size_t begin, size_t end)
+{
+    rwkv__matmul head = rwkv__product(pass, RWKV__HEAD, 0, pass->xx, NULL);
+    head.n_out = rwkv__min(16 * end, rwkv__V(pass->m)) - 16 * begin;
+    head.rows = rwkv__row_state(pass, 0)->rows;
+    head.y_block = RWKV__BLOCK;
+    head.packed = begin > 0;
+    rwkv__skip_panels(&head, begin);
+    rwkv__multiply(pass, &head, 1, RWKV__OP_NONE);
+}
+
+/* xx = ln_out of the rows from `first` on; the last one of each state is kept as its
+ * hidden vector.                                                             */
+static void rwkv__norm_out(const rwkv__pass *pass, size_t first)
+{
+    const rwkv_model *m = pass->m;
+    const size_t      T = pass->T, n = T - first, D = rwkv__D(m);
+    size_t            i;
+    for (i = 0; i < n; i++) {
+        m->kernels.norm(pass->xx + rwkv__at(n, i, 0), n * RWKV__BLOCK,
+                        pass->x + rwkv__at(T, first + i, 0), T * RWKV__BLOCK,
+                        rwkv__vector(m, RWKV__LN_OUT_W, 0), rwkv__vector(m, RWKV__LN_OUT_B, 0), D,
+                        m->file.norm_eps);
+        if (rwkv__is_last_of_state(pass, first + i))
+            rwkv__copy_row(rwkv__row_state(pass, first + i)->hidden, pass->xx, n, i,
+                           rwkv__round16(D));
     }
 }
 
@@ -5047,29 +5110,16 @@ static void rwkv__forward(rwkv__pass *pass, const int *tokens)
  * and the logits of each state's last row are kept in any case.              */
 RWKV__APART void rwkv__read_out(const rwkv__pass *pass, size_t first, float *logits)
 {
-    const rwkv_model *m = pass->m;
-    const size_t      T = pass->T, n = T - first, V = rwkv__V(m), D = rwkv__D(m);
-    float           **rows = rwkv__row_state(pass, 0)->rows;
-    rwkv__pass        rest = *pass;
-    rwkv__matmul      head;
-    size_t            i;
+    const size_t T = pass->T, n = T - first, V = rwkv__V(pass->m);
+    float      **rows = rwkv__row_state(pass, 0)->rows;
+    rwkv__pass   rest = *pass;
+    size_t       i;
 
-    for (i = 0; i < n; i++) {
-        m->kernels.norm(pass->xx + rwkv__at(n, i, 0), n * RWKV__BLOCK,
-                        pass->x + rwkv__at(T, first + i, 0), T * RWKV__BLOCK,
-                        rwkv__vector(m, RWKV__LN_OUT_W, 0), rwkv__vector(m, RWKV__LN_OUT_B, 0), D,
-                        m->file.norm_eps);
+    rwkv__norm_out(pass, first);
+    for (i = 0; i < n; i++)
         rows[i] = logits ? logits + i * V : rwkv__row_state(pass, first + i)->logits;
-        if (rwkv__is_last_of_state(pass, first + i))
-            rwkv__copy_row(rwkv__row_state(pass, first + i)->hidden, pass->xx, n, i,
-                           rwkv__round16(D));
-    }
     rest.T = n;
-    head = rwkv__product(&rest, RWKV__HEAD, 0, pass->xx, NULL);
-    head.n_out = V;
-    head.rows = rows;
-    head.y_block = RWKV__BLOCK;
-    rwkv__multiply(&rest, &head, 1, RWKV__OP_NONE);
+    rwkv__head(&rest, 0, rwkv__panels(V));
 
     for (i = 0; i < n; i++) {
         rwkv_state *state = rwkv__row_state(pass, first + i);
@@ -5138,7 +5188,7 @@ RWKV_API float rwkv_logprob(rwkv_state *state, int token)
 {
     rwkv__softmax s = rwkv__softmax_begin();
     size_t        V, n, c;
-    if (!state || token < 0 || (size_t)token >= rwkv__V(state->model))
+    if (!rwkv__ready(state) || token < 0 || (size_t)token >= rwkv__V(state->model))
         return rwkv__float(0x7fc00000u); /* NaN                                  */
     V = rwkv__V(state->model);
     for (c = 0; c < V; c += n) {
@@ -5218,7 +5268,7 @@ RWKV__APART void rwkv__read_score(rwkv__pass *pass, const int *targets, size_t n
         logprobs[t] = rwkv__softmax_log(&slice.softmax[t]);
 }
 
-/* ---- the ways to call it -------------------------------------------------- */
+/* ---- one token, layer by layer -------------------------------------------- */
 
 static int rwkv__tokens_valid(const rwkv_model *m, const int *tokens, int n)
 {
@@ -5228,6 +5278,83 @@ static int rwkv__tokens_valid(const rwkv_model *m, const int *tokens, int n)
             return 0;
     return 1;
 }
+
+/* One row of a state, as the steps before have left it.                      */
+static rwkv__pass rwkv__one_row(rwkv_state *state)
+{
+    rwkv__pass pass;
+    memset(&pass, 0, sizeof pass);
+    pass.m = state->model;
+    pass.state = state;
+    pass.T = 1;
+    rwkv__lay_out_pass(&pass);
+    return pass;
+}
+
+/* Panels [begin, end) of the head for it.                                    */
+static void rwkv__head_of_one(const rwkv__pass *pass, size_t begin, size_t end)
+{
+    pass->state->rows[0] = pass->state->logits + 16 * begin;
+    rwkv__head(pass, begin, end);
+}
+
+RWKV_API rwkv_result rwkv_eval_begin(int token, rwkv_state *state)
+{
+    rwkv__pass pass;
+    if (!rwkv__ready(state) || !rwkv__tokens_valid(state->model, &token, 1))
+        return RWKV_ERR_ARGUMENT;
+    pass = rwkv__one_row(state);
+    rwkv__embed(&pass, &token);
+    state->step = 1;
+    return RWKV_OK;
+}
+
+RWKV_API int rwkv_eval_step(rwkv_state *state)
+{
+    size_t layers, panels, most, steps, step;
+    if (!state || state->step == 0)
+        return 0;
+    layers = state->model->file.n_layer;
+    panels = rwkv__panels(rwkv__V(state->model));
+    /* panels of the head that have as many bytes as a layer                    */
+    most = (size_t)(state->model->file.layer_bytes /
+                    (rwkv__places_of(&state->model->file, RWKV__HEAD).bytes / panels));
+    most = rwkv__max(most, 1);
+    steps = layers + (panels + most - 1) / most;
+    step = (size_t)state->step - 1;
+    if (step < steps) {
+        const rwkv__pass pass = rwkv__one_row(state);
+        if (step < layers) {
+            rwkv__layer(&pass, (int)step);
+        } else {
+            const size_t begin = (step - layers) * most;
+            if (begin == 0)
+                rwkv__norm_out(&pass, 0);
+            rwkv__head_of_one(&pass, begin, rwkv__min(begin + most, panels));
+        }
+        state->step++;
+        step++;
+    }
+    return (int)(steps - step);
+}
+
+RWKV_API const float *rwkv_eval_end(rwkv_state *state)
+{
+    if (!state || state->step == 0)
+        return NULL;
+    while (rwkv_eval_step(state) > 0)
+        ;
+    state->step = 0;
+    state->has_logits = 1;
+    return state->logits;
+}
+
+RWKV_API const float *rwkv_eval(int token, rwkv_state *state)
+{
+    return rwkv_eval_begin(token, state) == RWKV_OK ? rwkv_eval_end(state) : NULL;
+}
+
+/* ---- many rows ------------------------------------------------------------ */
 
 /* How many of n rows to take next: as few passes as the chunk allows, about
  * equal, and of whole tiles.                                                 */
@@ -5245,7 +5372,8 @@ static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, 
                                    float *logprobs)
 {
     rwkv__pass pass;
-    if (!state || n < 0 || (n > 0 && !tokens) || !rwkv__tokens_valid(state->model, tokens, n))
+    if (!rwkv__ready(state) || n < 0 || (n > 0 && !tokens) ||
+        !rwkv__tokens_valid(state->model, tokens, n))
         return RWKV_ERR_ARGUMENT;
     memset(&pass, 0, sizeof pass);
     pass.m = state->model;
@@ -5266,11 +5394,6 @@ static rwkv_result rwkv__eval_rows(const int *tokens, int n, rwkv_state *state, 
         }
     }
     return RWKV_OK;
-}
-
-RWKV_API const float *rwkv_eval(int token, rwkv_state *state)
-{
-    return rwkv__eval_rows(&token, 1, state, NULL, NULL) == RWKV_OK ? state->logits : NULL;
 }
 
 RWKV_API const float *rwkv_eval_sequence(const int *tokens, int n, rwkv_state *state)
@@ -5299,7 +5422,7 @@ RWKV_API rwkv_result rwkv_eval_batch(const int *tokens, rwkv_state *const *state
     if (n < 0 || (n > 0 && (!tokens || !states)))
         return RWKV_ERR_ARGUMENT;
     for (i = 0; i < n; i++) {
-        if (!states[i])
+        if (!rwkv__ready(states[i]))
             return RWKV_ERR_ARGUMENT;
         if (states[i]->model != states[0]->model)
             return RWKV_ERR_MISMATCH;
@@ -5340,6 +5463,7 @@ RWKV_API void rwkv_state_reset(rwkv_state *state)
             p[i] = -1e30f;
     }
     state->has_logits = 0;
+    state->step = 0;
 }
 
 RWKV_API rwkv_state *rwkv_state_init(const rwkv_model *model, void *memory, size_t size)
@@ -5381,15 +5505,16 @@ RWKV_API rwkv_state *rwkv_state_new(const rwkv_model *model)
 
 RWKV_API void rwkv_state_copy(rwkv_state *dst, const rwkv_state *src)
 {
-    if (!dst || !src || dst == src || dst->model != src->model)
+    if (!dst || !rwkv__ready(src) || dst == src || dst->model != src->model)
         return;
     memcpy(dst->numbers, src->numbers, (size_t)rwkv__carried(src->model) * sizeof(float));
     dst->has_logits = src->has_logits;
+    dst->step = 0;
 }
 
 RWKV_API rwkv_state *rwkv_state_clone(const rwkv_state *state)
 {
-    rwkv_state *clone = state ? rwkv_state_new(state->model) : NULL;
+    rwkv_state *clone = rwkv__ready(state) ? rwkv_state_new(state->model) : NULL;
     rwkv_state_copy(clone, state);
     return clone;
 }
@@ -5402,8 +5527,9 @@ RWKV_API void rwkv_state_free(rwkv_state *state)
 
 RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, int *count)
 {
-    const int valid = state && (int)part >= RWKV_PART_ATT_X && (int)part <= RWKV_PART_FFN_X &&
-                      layer >= 0 && layer < rwkv__L(state->model);
+    const int valid = rwkv__ready(state) && (int)part >= RWKV_PART_ATT_X &&
+                      (int)part <= RWKV_PART_FFN_X && layer >= 0 &&
+                      layer < rwkv__L(state->model);
     if (count)
         *count = valid ? (int)rwkv__part_size(state->model, (int)part) : 0;
     return valid ? rwkv__part(state, (int)part, layer) : NULL;
@@ -5411,12 +5537,12 @@ RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, in
 
 RWKV_API const float *rwkv_logits(const rwkv_state *state)
 {
-    return state ? state->logits : NULL;
+    return rwkv__ready(state) ? state->logits : NULL;
 }
 
 RWKV_API const float *rwkv_hidden(const rwkv_state *state)
 {
-    return state ? state->hidden : NULL;
+    return rwkv__ready(state) ? state->hidden : NULL;
 }
 
 /* A saved state: 64 bytes, then for each layer the five parts in the order of
@@ -5466,7 +5592,7 @@ RWKV_API size_t rwkv_state_save(const rwkv_state *state, void *out, size_t size)
     unsigned char *h = (unsigned char *)out, *p;
     size_t         needs;
     int            l, part;
-    if (!state)
+    if (!rwkv__ready(state))
         return 0;
     needs = rwkv__save_size(state->model);
     if (!out || size < needs)
@@ -5489,7 +5615,6 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
     unsigned char        h[RWKV__SAVE_HEADER], expected[RWKV__SAVE_HEADER];
     const rwkv_model    *m;
     rwkv__pass           pass;
-    rwkv__matmul         head;
     uint64_t             at = RWKV__SAVE_HEADER / 4;
     uint32_t             has_logits;
     size_t               i;
@@ -5519,15 +5644,10 @@ RWKV_API rwkv_result rwkv_state_load(rwkv_state *state, const void *data, size_t
         }
     rwkv__load_floats(bytes, size, at, state->hidden, rwkv__D(m));
     state->has_logits = (int)has_logits;
-    if (has_logits) { /* of a copy: a product with codes overwrites its input      */
-        memset(&pass, 0, sizeof pass);
-        pass.m = m;
-        pass.state = state;
-        pass.T = 1;
-        memcpy(state->scratch, state->hidden, rwkv__round16(rwkv__D(m)) * sizeof(float));
-        head = rwkv__product(&pass, RWKV__HEAD, 0, state->scratch, state->logits);
-        head.n_out = rwkv__V(m);
-        rwkv__multiply(&pass, &head, 1, RWKV__OP_NONE);
+    if (has_logits) {
+        pass = rwkv__one_row(state);
+        memcpy(pass.xx, state->hidden, rwkv__round16(rwkv__D(m)) * sizeof(float));
+        rwkv__head_of_one(&pass, 0, rwkv__panels(rwkv__V(m)));
     }
     return RWKV_OK;
 }
@@ -6493,7 +6613,8 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state)
 {
     float *x, *p, max;
     int    V, i, token;
-    if (!sampler || !state || sampler->n_bias < 0 || (sampler->n_bias > 0 && !sampler->bias))
+    if (!sampler || !rwkv__ready(state) || sampler->n_bias < 0 ||
+        (sampler->n_bias > 0 && !sampler->bias))
         return -1;
     V = (int)rwkv__V(state->model);
     for (i = 0; i < sampler->n_bias; i++)

@@ -77,7 +77,7 @@ static int next_int(source *s)
 
 static void call(source *s)
 {
-    const uint32_t which = next_byte(s) % 20;
+    const uint32_t which = next_byte(s) % 21;
     const int i = (int)next_byte(s) % STATES;
     int j = (int)next_byte(s) % STATES;
     const int nothing = next_byte(s) % 8 == 0; /* NULL for an argument              */
@@ -228,6 +228,20 @@ static void call(source *s)
         (void)rwkv_isa_available(next_int(s));
         break;
     }
+    case 19: /* some steps of a token, and then the rest, or not                    */
+        tokens[0] = next_int(s);
+        good = state && tokens[0] >= 0 && tokens[0] < V;
+        FUZZ_CHECK((rwkv_eval_begin(tokens[0], state) == RWKV_OK) == good);
+        FUZZ_CHECK(good || !rwkv_eval_end(state));
+        for (k = (int)next_byte(s) % 8; good && k > 0; k--) FUZZ_CHECK(rwkv_eval_step(state) >= 0);
+        FUZZ_CHECK(!good || (!rwkv_logits(state) && !rwkv_eval(0, state)));
+        k = next_byte(s) % 4;
+        if (good && k == 0) rwkv_state_reset(state);
+        else if (good && k == 1 && i != j && place[j].state && place[j].model == model)
+            rwkv_state_copy(state, place[j].state);
+        else if (good) FUZZ_CHECK(rwkv_eval_end(state) != NULL);
+        check_unchanged(good ? i : -1);
+        break;
     default: {
         rwkv_options o;
         rwkv_error error;

@@ -138,6 +138,35 @@ static void check_batches(const rwkv_model *model, const truth *t, int chunk)
     for (i = 0; i < BATCH; i++) rwkv_state_free(state[i]);
 }
 
+/* Two states at different positions take steps in turn; the one ends its tokens early
+ * and leaves the rest to rwkv_eval_end. Returns the steps of a token.        */
+static int check_steps(const rwkv_model *model, const truth *t, int chunk)
+{
+    rwkv_state *a = rwkv_state_new(model), *b = rwkv_state_new(model);
+    int n, i, left, steps;
+    CHECK_INT(rwkv_eval_begin(t->tokens[0], a), RWKV_OK);
+    for (steps = 1; rwkv_eval_step(a) > 0;) steps++;
+    CHECK_INT(rwkv_eval_step(a), 0);
+    CHECK(rwkv_eval_end(a) != NULL);
+    check_state(a, t, 1, "in steps, chunk", chunk);
+    for (n = 1; n < LONGEST; n++) {
+        CHECK_INT(rwkv_eval_begin(t->tokens[n], a), RWKV_OK);
+        CHECK_INT(rwkv_eval_begin(t->tokens[n - 1], b), RWKV_OK);
+        for (i = 0; i < steps; i++) {
+            left = rwkv_eval_step(a);
+            CHECK_INT(left, steps - 1 - i);
+            if (i < n % (steps + 1)) CHECK_INT(rwkv_eval_step(b), left);
+        }
+        CHECK(rwkv_eval_end(b) != NULL);
+        CHECK(rwkv_eval_end(a) != NULL);
+        if (!check_state(a, t, n + 1, "in steps, chunk", chunk)) break;
+        if (!check_state(b, t, n, "ended early, chunk", chunk)) break;
+    }
+    rwkv_state_free(a);
+    rwkv_state_free(b);
+    return steps;
+}
+
 static void check_shape(const shape *s)
 {
     static const int threads[] = {1, 3, 8};
@@ -157,6 +186,7 @@ static void check_shape(const shape *s)
                 check_sequences(model, &t, chunks[c]);
                 check_all(model, &t, chunks[c]);
                 check_batches(model, &t, chunks[c]);
+                CHECK_INT(check_steps(model, &t, chunks[c]), s->L + 1);
                 rwkv_free(model);
             }
         }
@@ -171,6 +201,41 @@ static void bf16_is_one_result(void) { check_shape(&shapes[2]); }
 static void smallest_is_one_result(void) { check_shape(&shapes[3]); }
 static void q8_is_one_result(void) { check_shape(&shapes[4]); }
 static void q4_is_one_result(void) { check_shape(&shapes[5]); }
+
+/* A vocabulary that has more weights than a layer.                            */
+static void large_head_in_steps(void)
+{
+    static const rwkv_type types[] = {RWKV_TYPE_F32, RWKV_TYPE_F16, RWKV_TYPE_Q8, RWKV_TYPE_Q4};
+    shape s = {2003, 40, 40, 40, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 7};
+    int type, i;
+    for (type = 0; type < 4; type++) {
+        rwkv_options o = options_isa(NULL);
+        model_image m;
+        truth t;
+        s.type = types[type];
+        m = model_image_new(&s);
+        t = truth_new(&m);
+        o.parallel.run = run_backwards;
+        for (i = 0; (o.isa = rwkv_isa_available(i)) != NULL; i++) {
+            rwkv_model *model;
+            rwkv_state *state;
+            int steps;
+            o.n_threads = 1 + i % 3;
+            model = load_image(&m, &o);
+            steps = check_steps(model, &t, 0);
+            CHECK_MSG(steps > s.L + 3 && steps < s.L + 20, "type %d: %d steps", (int)s.type, steps);
+            state = rwkv_state_new(model); /* whose logits the head makes at once       */
+            CHECK(rwkv_eval_sequence(t.tokens, LONGEST, state) != NULL);
+            check_state(state, &t, LONGEST, "eval_sequence, large head", 0);
+            CHECK_INT(rwkv_state_load(state, t.state[3], t.bytes), RWKV_OK);
+            check_state(state, &t, 3, "loaded, large head", 0);
+            rwkv_state_free(state);
+            rwkv_free(model);
+        }
+        truth_free(&t);
+        model_image_free(&m);
+    }
+}
 
 /* Wide enough for many panels and blocks of columns, and so many tokens that the
  * chunks are full; with chunks and lengths around what kernels may be built of. */
@@ -382,6 +447,75 @@ static void logits_belong_to_their_state(void)
     scene_free(&c);
 }
 
+/* What every function does with a state that has taken some steps of a token: nothing. */
+static void check_refused(scene *c, rwkv_state *other)
+{
+    rwkv_state *both[2];
+    rwkv_sampler sampler = {0};
+    float all[37], logprob;
+    uint8_t out[8];
+    int tokens[2] = {1, 2}, n;
+    CHECK_INT(rwkv_eval_begin(3, c->state), RWKV_ERR_ARGUMENT);
+    CHECK(rwkv_eval(3, c->state) == NULL);
+    CHECK(rwkv_eval_sequence(tokens, 2, c->state) == NULL);
+    CHECK(rwkv_eval_sequence(NULL, 0, c->state) == NULL);
+    CHECK_INT(rwkv_eval_all(tokens, 1, c->state, all), RWKV_ERR_ARGUMENT);
+    both[0] = other;
+    both[1] = c->state;
+    CHECK_INT(rwkv_eval_batch(tokens, both, 2), RWKV_ERR_ARGUMENT);
+    check_state(other, &c->t, 10, "beside a state in the midst of a token", 0);
+    CHECK_INT(rwkv_score(tokens, 1, c->state, &logprob), RWKV_ERR_ARGUMENT);
+    logprob = rwkv_logprob(c->state, 1);
+    CHECK(logprob != logprob);
+    CHECK(rwkv_logits(c->state) == NULL);
+    CHECK(rwkv_hidden(c->state) == NULL);
+    CHECK_INT(rwkv_sample(&sampler, c->state), -1);
+    CHECK(rwkv_state_clone(c->state) == NULL);
+    rwkv_state_copy(other, c->state);
+    check_state(other, &c->t, 10, "copied from the midst of a token", 0);
+    CHECK_INT(rwkv_state_save(c->state, NULL, 0), 0);
+    CHECK_INT(rwkv_state_save(c->state, out, sizeof out), 0);
+    CHECK(rwkv_state_view(c->state, RWKV_PART_ATT_A, 0, &n) == NULL);
+    CHECK_INT(n, 0);
+    CHECK_INT(rwkv_state_load(c->state, c->t.state[3], c->t.bytes - 1), RWKV_ERR_FORMAT);
+}
+
+static void nothing_else_in_between(void)
+{
+    scene c = scene_new();
+    rwkv_state *other = rwkv_state_clone(c.state);
+    int i, k, way;
+    CHECK_INT(rwkv_eval_step(NULL), 0);
+    CHECK(rwkv_eval_end(NULL) == NULL);
+    CHECK_INT(rwkv_eval_begin(0, NULL), RWKV_ERR_ARGUMENT);
+    CHECK_INT(rwkv_eval_step(c.state), 0); /* nothing is begun                           */
+    CHECK(rwkv_eval_end(c.state) == NULL);
+    for (i = 0; i < N_BAD; i++) CHECK_INT(rwkv_eval_begin(bad_tokens[i], c.state), RWKV_ERR_ARGUMENT);
+    check_state(c.state, &c.t, 10, "no token begun", 0);
+    for (k = 0; k <= 3; k++) { /* steps taken                                            */
+        CHECK_INT(rwkv_state_load(c.state, c.t.state[10], c.t.bytes), RWKV_OK);
+        CHECK_INT(rwkv_eval_begin(c.t.tokens[10], c.state), RWKV_OK);
+        for (i = 0; i < k; i++) rwkv_eval_step(c.state);
+        check_refused(&c, other);
+        CHECK(rwkv_eval_end(c.state) != NULL);
+        CHECK(rwkv_eval_end(c.state) == NULL);
+        check_state(c.state, &c.t, 11, "refused, steps", k);
+        for (way = 0; way < 3; way++) { /* to give it up                                 */
+            CHECK_INT(rwkv_eval_begin(c.t.tokens[0], c.state), RWKV_OK);
+            for (i = 0; i < k; i++) rwkv_eval_step(c.state);
+            if (way == 0) rwkv_state_reset(c.state);
+            if (way == 1) CHECK_INT(rwkv_state_load(c.state, c.t.state[5], c.t.bytes), RWKV_OK);
+            if (way == 2) rwkv_state_copy(c.state, other);
+            CHECK_INT(rwkv_eval_step(c.state), 0);
+            check_state(c.state, &c.t, way == 0 ? 0 : way == 1 ? 5 : 10, "given up, way", way);
+        }
+    }
+    CHECK_INT(rwkv_eval_begin(1, c.state), RWKV_OK);
+    rwkv_eval_step(c.state);
+    rwkv_state_free(other); /* and c.state in the midst                                  */
+    scene_free(&c);
+}
+
 int main(int argc, char **argv)
 {
     test_begin(argc, argv);
@@ -398,10 +532,12 @@ int main(int argc, char **argv)
         RUN(long_q8_is_one_result);
         RUN(long_q4_is_one_result);
     }
+    RUN(large_head_in_steps);
     RUN(bad_token_alone);
     RUN(bad_token_in_a_sequence);
     RUN(bad_arguments);
     RUN(bad_batches);
+    RUN(nothing_else_in_between);
     RUN(logits_belong_to_their_state);
     return test_end();
 }
