@@ -91,6 +91,9 @@ static inline int test_check(int holds, const char *file, int line, const char *
         va_end(arguments);
         printf("\n");
     }
+#ifdef TEST_STOPS /* one failure is enough to know                                  */
+    exit(1);
+#endif
     return 0;
 }
 
