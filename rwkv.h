@@ -5527,8 +5527,7 @@ RWKV_API void rwkv_state_free(rwkv_state *state)
 
 RWKV_API float *rwkv_state_view(rwkv_state *state, rwkv_part part, int layer, int *count)
 {
-    const int valid = rwkv__ready(state) && (int)part >= RWKV_PART_ATT_X &&
-                      (int)part <= RWKV_PART_FFN_X && layer >= 0 &&
+    const int valid = rwkv__ready(state) && (unsigned)part <= RWKV_PART_FFN_X && layer >= 0 &&
                       layer < rwkv__L(state->model);
     if (count)
         *count = valid ? (int)rwkv__part_size(state->model, (int)part) : 0;

@@ -77,6 +77,7 @@ static const lie lies[] = {
     {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)63, 0}, {AT_VOCAB_BYTES, 8, NULL, ~(uint64_t)0, 0},
     {AT_EPS, 4, "norm_eps", 0x7FC00000, 1}, {AT_EPS, 4, "norm_eps", 0x7F800000, 1},
     {AT_EPS, 4, "norm_eps", 0xFF800000u, 1}, {AT_EPS, 4, "norm_eps", 0xBF800000u, 1},
+    {AT_EPS, 4, "norm_eps", 0x3F800001, 1}, {AT_EPS, 4, "norm_eps", 0x80000001u, 1},
 };
 
 static int number_in(const char *message, uint64_t number)
@@ -125,6 +126,20 @@ static void every_field_has_its_error(void)
         memcpy(m.data, old, HEADER_BYTES);
     }
     rwkv_free(load_image(&m, NULL));
+    model_image_free(&m);
+}
+
+/* 0, 1, and the least that is more than 0.                                   */
+static void any_eps_from_0_to_1(void)
+{
+    static const uint32_t good[] = {0, 0x80000000u, 1, 0x3F800000};
+    model_image m = model_image_new(&base_shape);
+    size_t i;
+    for (i = 0; i < sizeof good / sizeof *good; i++) {
+        put32(m.data + AT_EPS, good[i]);
+        image_fix_header(&m);
+        rwkv_free(load_image(&m, NULL));
+    }
     model_image_free(&m);
 }
 
@@ -648,6 +663,9 @@ static void truncated_at_every_tensor(void)
             CHECK(rwkv_load_memory(m.data, (size_t)(t.offset + t.bytes - 1), NULL, &error) == NULL);
             CHECK_INT(error.code, RWKV_ERR_FORMAT);
             CHECK_STR(error.message, expected);
+            CHECK(rwkv_load_memory(m.data, (size_t)(t.offset + t.bytes), NULL, &error) == NULL);
+            n += (int)strlen(names[t.role]) + 1; /* that one is whole, another is missing */
+            CHECK_MSG(strncmp(error.message, expected, (size_t)n) != 0, "%s", error.message);
             check_cut(&m, (size_t)t.offset);
             check_cut(&m, (size_t)(t.offset + t.scales));
             check_cut(&m, (size_t)(t.offset + t.codes + 1));
@@ -822,7 +840,9 @@ static uint8_t *vocabulary_at(const model_image *m)
     return m->data + m->size - (size_t)get64(m->data + AT_VOCAB_BYTES);
 }
 
-static void check_vocabulary_refused(model_image *m, size_t at, uint32_t value, const char *what)
+/* Such a message about byte `offset` of the vocabulary, or any if it is NULL. */
+static void check_vocabulary_message(model_image *m, size_t at, uint32_t value, const char *what,
+                                     const char *message, size_t offset)
 {
     uint8_t *p = vocabulary_at(m) + at;
     uint32_t old = get32(p);
@@ -836,8 +856,17 @@ static void check_vocabulary_refused(model_image *m, size_t at, uint32_t value, 
     CHECK_MSG(strstr(error.message, "vocabulary"), "%s: %s", what, error.message);
     CHECK_MSG(error.offset >= m->size - get64(m->data + AT_VOCAB_BYTES), "%s: offset %lu", what,
               (unsigned long)error.offset);
+    if (message) {
+        CHECK_STR(error.message, message);
+        CHECK_INT(error.offset, m->size - get64(m->data + AT_VOCAB_BYTES) + offset);
+    }
     put32(p, old);
     image_fix(m);
+}
+
+static void check_vocabulary_refused(model_image *m, size_t at, uint32_t value, const char *what)
+{
+    check_vocabulary_message(m, at, value, what, NULL, 0);
 }
 
 static void vocabulary_lies(void)
@@ -846,6 +875,7 @@ static void vocabulary_lies(void)
                                         0x55555555u, 0x40000000u};
     model_image m = model_image_new(&base_shape);
     uint32_t V = (uint32_t)base_shape.V, n_cells = m.vocab.n_cells, bytes = m.vocab.offset[V], i;
+    char message[100];
     size_t cells = 16 + 4 * ((size_t)V + 1);
     for (i = 0; i < sizeof extremes / sizeof *extremes; i++) {
         check_vocabulary_refused(&m, 0, extremes[i], "n_cells");
@@ -861,7 +891,9 @@ static void vocabulary_lies(void)
     put32(vocabulary_at(&m) + 16, 1); /* the first tokens may be empty, but not there  */
     check_vocabulary_refused(&m, 20, 1, "first two offsets");
     put32(vocabulary_at(&m) + 16, 0);
-    check_vocabulary_refused(&m, cells - 4, bytes - 1, "last offset");
+    snprintf(message, sizeof message, "vocabulary: the tokens have %lu bytes, there are %lu",
+             (unsigned long)bytes - 1, (unsigned long)bytes);
+    check_vocabulary_message(&m, cells - 4, bytes - 1, "last offset", message, 4);
     check_vocabulary_refused(&m, cells - 4, bytes + 1, "last offset");
     for (i = 1; i < V; i += 37) {
         check_vocabulary_refused(&m, 16 + 4 * i, 0xFFFFFFFFu, "offset");
@@ -874,8 +906,11 @@ static void vocabulary_lies(void)
         check_vocabulary_refused(&m, cells + 12 * i + 8, V + 1, "token of a cell");
         check_vocabulary_refused(&m, cells + 12 * i + 8, 0xFFFFFFFFu, "token of a cell");
     }
-    check_vocabulary_refused(&m, cells + 4, 0, "parent of the root");
-    check_vocabulary_refused(&m, cells + 8, 1, "token of the root");
+    check_vocabulary_message(&m, cells + 4, 5, "parent of the root",
+                             "vocabulary: the trie's root has parent 5 and token number 0", cells);
+    check_vocabulary_message(&m, cells + 8, 1, "token of the root",
+                             "vocabulary: the trie's root has parent 4294967295 and token number 1",
+                             cells);
     rwkv_free(load_image(&m, NULL));
     model_image_free(&m);
 }
@@ -944,6 +979,7 @@ int main(int argc, char **argv)
 {
     test_begin(argc, argv);
     RUN(every_field_has_its_error);
+    RUN(any_eps_from_0_to_1);
     RUN(later_versions_are_unsupported);
     RUN(tokenizer_without_its_tables);
     RUN(magic_and_reserved_bytes);

@@ -177,6 +177,17 @@ static void unknown_flags(void)
     o.flags = 0x80000000u;
     CHECK(rwkv_load_memory(m.data, m.size, &o, &error) == NULL);
     CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
+    o.flags = RWKV_FLAG_NO_MMAP | 2;
+    CHECK(rwkv_load_memory(m.data, m.size, &o, &error) == NULL);
+    CHECK_INT(error.code, RWKV_ERR_ARGUMENT);
+    CHECK(strstr(error.message, "3") != NULL);
+    CHECK_INT(error.offset, 0);
+    o.flags = 0;
+    o.isa = "none";
+    CHECK(rwkv_load_memory(m.data, m.size, &o, &error) == NULL);
+    CHECK_INT(error.code, RWKV_ERR_UNSUPPORTED);
+    CHECK(strstr(error.message, "\"none\"") != NULL);
+    CHECK_INT(error.offset, 0);
     model_image_free(&m);
 }
 

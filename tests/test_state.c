@@ -303,6 +303,7 @@ static void save_asks_and_refuses(void)
     read_tokens(state, 16, 5);
     n = c.info.save_bytes;
     CHECK_INT(rwkv_state_save(state, NULL, 0), n);
+    CHECK_INT(rwkv_state_save(state, NULL, n), n);
     out = (unsigned char *)test_alloc(n + 16);
     for (size = 0; size < n; size++) {
         size_t i, touched = 0;

@@ -903,6 +903,8 @@ static void bpe_chains_of_merges(void)
 
 /* ---- the section -------------------------------------------------------- */
 
+static size_t check_refused_offset; /* where the last one failed                    */
+
 /* Change one word of the section: the load must fail there, with such a message. */
 static void check_refused(model_image *m, size_t at, uint32_t value, const char *message)
 {
@@ -922,6 +924,27 @@ static void check_refused(model_image *m, size_t at, uint32_t value, const char 
     CHECK_MSG(strstr(error.message, message), "\"%s\" is not about \"%s\"", error.message, message);
     CHECK_MSG(error.offset >= begin && error.offset <= begin + at + 12, "%s: offset %lu", message,
               (unsigned long)error.offset);
+    check_refused_offset = (size_t)error.offset - begin;
+    put32(p, old);
+    image_fix(m);
+}
+
+/* The same, and the error is said to be at this byte of the section.         */
+static void check_refused_at(model_image *m, size_t at, uint32_t value, const char *message,
+                             size_t offset)
+{
+    check_refused(m, at, value, message);
+    CHECK_INT(check_refused_offset, offset);
+}
+
+/* Change one word of the section to what may be there.                       */
+static void check_taken(model_image *m, size_t at, uint32_t value)
+{
+    uint8_t *p = m->data + m->size - (size_t)get64(m->data + AT_VOCAB_BYTES) + at;
+    uint32_t old = get32(p);
+    put32(p, value);
+    image_fix(m);
+    rwkv_free(load_image(m, NULL));
     put32(p, old);
     image_fix(m);
 }
@@ -983,14 +1006,26 @@ static void bpe_lies(void)
     check_refused(m, special, none, "special token 0");
     check_refused(m, special + 4, none, "special text 0");
     check_refused(m, special + 8, 0, "special text 0");
-    check_refused(m, special + 12 + 8, none, "special text 1");
+    check_refused_at(m, special + 12 + 8, none, "special text 1", special + 12);
+    i = get32(section + special + 12 + 4); /* where that begins                          */
+    check_refused_at(m, special + 12 + 8, get32(section + 4) - i + 1, "special text 1", special + 12);
+    check_taken(m, special + 12 + 8, get32(section + 4) - i);
+    check_taken(m, special, V - 1);
+    check_taken(m, run + 4, V - 1);
+    check_taken(m, run + 4, none);
     check_refused(m, block, none, "characters 0 on have block");
     check_refused(m, block, get32(section + words + 8), "characters 0 on have block");
-    check_refused(m, block + 2 * 8702, 0x7FFF0000, "characters 1113984 on have block");
+    check_refused_at(m, block + 2 * 8702, 0x7FFF0000, "characters 1113984 on have block 32767 of",
+                     block + 2 * 8703);
     check_refused(m, decomposed + 4, 0, "decomposition 0");
-    check_refused(m, decomposed + 12, none, "decomposition 1");
+    check_refused_at(m, decomposed + 12, none, "decomposition 1", decomposed + 8);
+    check_refused_at(m, decomposed + 12, 7, "decomposition 1 makes 10 bytes of 2", decomposed + 8);
     check_refused(m, decomposed + 4, 7, "decomposition 0 makes 10 bytes of 2");
     check_refused(m, composed + 8, 0x10ffff, "composition 0 makes 4 bytes of 3");
+    check_refused_at(m, composed + 12 + 8, 0x10ffff, "composition 1 makes 4 bytes of 3",
+                     composed + 12);
+    check_refused_at(m, first + 4 * 100, none, "merges of token 99", first + 4 * 99);
+    check_refused_at(m, run + 4 * 2, V, "token of a run of spaces 2", run + 4 * 2);
     old = get32(section + words + 16);
     put32(m->data + (section - m->data) + words + 16, old - 300);
     check_refused(m, words, get32(section + words) + 300, "324 runs of spaces");
