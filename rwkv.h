@@ -524,6 +524,15 @@ RWKV_API rwkv_result rwkv_score(const int *tokens, int n, rwkv_state *state, flo
  * out of range, or if a logit is NaN or +infinity.                           */
 RWKV_API float rwkv_logprob(rwkv_state *state, int token);
 
+/* The probabilities of all tokens, by softmax: n_vocab numbers from 0 to 1 that
+ * add up to 1 but for rounding. `logits` are those of a state or a row that
+ * rwkv_eval_all wrote, taken as they are; `probabilities` may be the same array.
+ * The same bits everywhere, as logits are: what is decided by them is decided
+ * alike on every machine. All are NaN if a logit is NaN or +infinity, or all are
+ * -infinity. RWKV_ERR_ARGUMENT if an argument is NULL.                        */
+RWKV_API rwkv_result rwkv_softmax(const rwkv_model *model, const float *logits,
+                                  float *probabilities);
+
 /* The logits of the last evaluation (n_vocab); zeros if there was none.      */
 RWKV_API const float *rwkv_logits(const rwkv_state *state);
 
@@ -5198,6 +5207,35 @@ RWKV_API float rwkv_logprob(rwkv_state *state, int token)
     }
     s.logit = state->logits[token];
     return rwkv__softmax_log(&s);
+}
+
+RWKV_API rwkv_result rwkv_softmax(const rwkv_model *model, const float *logits,
+                                  float *probabilities)
+{
+    float *const p = probabilities;
+    float        end[16], max, end_max, total; /* end: what is no whole 16, padded  */
+    double       sum;
+    size_t       V, whole, n, i;
+    if (!model || !logits || !p)
+        return RWKV_ERR_ARGUMENT;
+    V = rwkv__V(model);
+    whole = V / 16 * 16;
+    memmove(p, logits, V * sizeof *p);
+    for (i = 0; i < 16; i++)
+        end[i] = whole + i < V ? p[whole + i] : -HUGE_VALF;
+    max = model->kernels.largest(p, whole); /* of none: -infinity                  */
+    end_max = model->kernels.largest(end, 16);
+    max = end_max > max ? end_max : max;
+    sum = (double)model->kernels.softmax(end, max, 1.0f, 16);
+    for (i = 0; i < whole; i += n) {
+        n = rwkv__min(RWKV__BLOCK, whole - i);
+        sum += (double)model->kernels.softmax(p + i, max, 1.0f, n);
+    }
+    memcpy(p + whole, end, (V - whole) * sizeof *p);
+    total = (float)sum;
+    for (i = 0; i < V; i++)
+        p[i] /= total;
+    return RWKV_OK;
 }
 
 /* Columns [first, first + n) of the logits of every row of a pass.           */

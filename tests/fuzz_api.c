@@ -140,6 +140,10 @@ static void call(source *s)
         out[0] = rwkv_logprob(state, tokens[0]);
         good = state && tokens[0] >= 0 && tokens[0] < V;
         FUZZ_CHECK(good ? out[0] <= 0 : out[0] != out[0]);
+        out[V] = -7;
+        FUZZ_CHECK((rwkv_softmax(nothing ? NULL : known[model].model, rwkv_logits(state), out) ==
+                    RWKV_OK) == (state != NULL));
+        FUZZ_CHECK(!state || (out[0] >= 0 && out[V - 1] <= 1 && out[V] == -7));
         check_unchanged(-1);
         break;
     case 8:

@@ -145,10 +145,10 @@ if have nm; then
     check 'RWKV_NO_SIMD: scalar alone' lacks RWKV_NO_SIMD '. rwkv__.*_(ssse3|avx2|avxvnni|avx512|neon|dotprod|simd128)'
     check 'RWKV_NO_TOKENIZER' lacks RWKV_NO_TOKENIZER 'T rwkv_(token|utf8).*'
     check 'RWKV_NO_SAMPLER' lacks RWKV_NO_SAMPLER 'T rwkv_sample'
-    check 'RWKV_NO_SAMPLER leaves the probabilities' has RWKV_NO_SAMPLER 'T rwkv_(logprob|score)'
+    check 'RWKV_NO_SAMPLER leaves the probabilities' has RWKV_NO_SAMPLER 'T rwkv_(logprob|softmax|score)'
     check 'RWKV_NO_QUANTIZE' lacks RWKV_NO_QUANTIZE 'T rwkv_quantize.*'
-    for symbol in rwkv_tokenize rwkv_token_bytes rwkv_utf8_push rwkv_logprob rwkv_score rwkv_sample rwkv_quantize \
-        rwkv_quantize_with rwkv_load; do
+    for symbol in rwkv_tokenize rwkv_token_bytes rwkv_utf8_push rwkv_logprob rwkv_softmax rwkv_score rwkv_sample \
+        rwkv_quantize rwkv_quantize_with rwkv_load; do
         check "the default has $symbol" has NONE "T $symbol"
     done
     check 'the messages are in the default' grep -q 'file ends at byte' "$work/NONE.o"

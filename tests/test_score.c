@@ -130,6 +130,105 @@ static void odd_logits(void)
     model_image_free(&m);
 }
 
+/* ---- rwkv_softmax ---------------------------------------------------------- */
+
+/* Against double, and on every isa to the bit what it is on the first; in another
+ * array, in its own, and in a place that is a multiple of 4 alone.             */
+static void all_probabilities(void)
+{
+    static const double spreads[] = {0, 1e-3, 1, 5, 30, 300, 1e30};
+    static const int sizes[] = {1, 2, 15, 16, 17, 255, 256, 257, 272, 3000, 70001};
+    size_t k;
+    for (k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        const int n = sizes[k];
+        const size_t bytes = (size_t)n * sizeof(float);
+        float *logits = (float *)test_alloc(bytes), *first = (float *)test_alloc(7 * bytes);
+        float *is = (float *)test_alloc(bytes + 32), *out = is + 1;
+        const char *isa;
+        int i, j;
+        for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
+            shape s = shapes[5];
+            rwkv_options o = options_isa(isa);
+            model_image m;
+            rwkv_model *model;
+            uint64_t seed = k;
+            int round;
+            s.V = n;
+            m = model_image_new(&s);
+            model = load_image(&m, &o);
+            for (round = 0; round < 7; round++) {
+                double sum = 0, log_sum;
+                for (j = 0; j < n; j++)
+                    logits[j] = (float)random_uniform(&seed, -spreads[round], spreads[round]);
+                log_sum = (double)logits[0] - exact(logits, n, 0);
+                for (j = 0; j < n + 8; j++) is[j] = -7;
+                CHECK_INT(rwkv_softmax(model, logits, out), RWKV_OK);
+                CHECK(is[0] == -7 && out[n] == -7);
+                for (j = 0; j < n; j++) {
+                    const double p = fmax(exp((double)logits[j] - log_sum), 1e-300);
+                    sum += (double)out[j];
+                    if (!CHECK_MSG(fabs((double)out[j] - p) <= p * (1e-6 - 1.2e-7 * log(p)) + 1e-37,
+                                   "V %d, %s, spread %g: %.9g, expected %.9g", n, isa,
+                                   spreads[round], (double)out[j], p)) break;
+                    if (!CHECK(out[j] >= 0 && out[j] <= 1)) break;
+                }
+                CHECK_MSG(fabs(sum - 1) < 1e-6, "V %d: they sum to %.9g", n, sum);
+                if (i == 0) memcpy(first + (size_t)round * (size_t)n, out, bytes);
+                CHECK_SAME(out, first + (size_t)round * (size_t)n, bytes);
+                CHECK_INT(rwkv_softmax(model, logits, logits), RWKV_OK);
+                CHECK_SAME(logits, out, bytes);
+            }
+            rwkv_free(model);
+            model_image_free(&m);
+        }
+        free(logits);
+        free(first);
+        free(is);
+    }
+}
+
+static void odd_probabilities(void)
+{
+    model_image m = model_image_new(&shapes[2]);
+    const int V = shapes[2].V;
+    float *x = (float *)test_alloc((size_t)V * sizeof *x);
+    const char *isa;
+    int n, i;
+    for (n = 0; (isa = rwkv_isa_available(n)) != NULL; n++) {
+        rwkv_options o = options_isa(isa);
+        rwkv_model *model = load_image(&m, &o);
+        rwkv_state *state = rwkv_state_new(model);
+        CHECK_INT(rwkv_softmax(NULL, x, x), RWKV_ERR_ARGUMENT);
+        CHECK_INT(rwkv_softmax(model, NULL, x), RWKV_ERR_ARGUMENT);
+        CHECK_INT(rwkv_softmax(model, x, NULL), RWKV_ERR_ARGUMENT);
+        CHECK_INT(rwkv_softmax(model, rwkv_logits(state), x), RWKV_OK); /* empty: all alike */
+        for (i = 0; i < V; i++)
+            if (!CHECK(fabs((double)x[i] * V - 1) < 1e-6)) break;
+        for (i = 0; i < V; i += 171) { /* the last one is no part of a whole 16       */
+            const float odd[] = {(float)NAN, HUGE_VALF, -HUGE_VALF};
+            int k, j;
+            for (k = 0; k < 3; k++) {
+                for (j = 0; j < V; j++) x[j] = 0;
+                x[i] = odd[k];
+                CHECK_INT(rwkv_softmax(model, x, x), RWKV_OK);
+                for (j = 0; j < V; j++)
+                    if (!CHECK(k < 2 ? isnan(x[j]) : j == i ? x[j] == 0 :
+                               fabs((double)x[j] * (V - 1) - 1) < 1e-6)) break;
+            }
+        }
+        for (i = 0; i < V; i++) x[i] = -HUGE_VALF;
+        CHECK_INT(rwkv_softmax(model, x, x), RWKV_OK);
+        CHECK(isnan(x[0]) && isnan(x[V - 1]));
+        for (i = 0; i < V; i++) x[i] = i % 2 ? 3.4e38f : -3.4e38f; /* as far apart as can be */
+        CHECK_INT(rwkv_softmax(model, x, x), RWKV_OK);
+        CHECK(x[0] == 0 && x[V - 1] == 0 && fabs((double)x[1] * (V / 2) - 1) < 1e-6);
+        rwkv_state_free(state);
+        rwkv_free(model);
+    }
+    free(x);
+    model_image_free(&m);
+}
+
 /* The library's own logarithm.                                               */
 static void logarithm(void)
 {
@@ -326,6 +425,8 @@ int main(int argc, char **argv)
     RUN(logarithm);
     RUN(close_to_double);
     RUN(odd_logits);
+    RUN(all_probabilities);
+    RUN(odd_probabilities);
     RUN(score_is_step_by_step);
     RUN(hostile_head);
     RUN(errors_change_nothing);
