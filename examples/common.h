@@ -352,6 +352,15 @@ static inline int exists(const char *path)
     return file != NULL;
 }
 
+/* ",  37 %, 0:01:02 left", if the size of it all is known: `done` took `time`. */
+static inline void add_left(char *line, double size, double done, double time)
+{
+    double left = fmax(0, time * (size / done - 1));
+    if (size > 0 && done > 0)
+        sprintf(line, ", %3.0f %%, %.0f:%02.0f:%02.0f left", 100 * done / size, floor(left / 3600),
+                floor(fmod(left / 60, 60)), floor(fmod(left, 60)));
+}
+
 /* The file that is meant by a path, which may be a link to it.               */
 static inline char *target_of(const char *path)
 {
@@ -362,56 +371,80 @@ static inline char *target_of(const char *path)
     return target ? target : strcpy((char *)grab(strlen(path) + 1, 1), path);
 }
 
-/* Open the file that becomes `path` when it is complete; *part is its name. No two
- * programs that run at the same time have the same one, and none is in the way of
- * a later program if this one dies.                                           */
-static inline FILE *open_part(const char *path, char **part)
+/* A file that takes the place of an old one only when it is complete, and may then
+ * be read by whom that may be.                                                */
+typedef struct out_file {
+    FILE *file;          /* NULL: not open                                       */
+    char *target, *part; /* what it becomes, and its name until then             */
+    int   in_place;      /* a device or a pipe: written to as it is              */
+} out_file;
+
+/* 0 if it cannot be made. No two programs that run at the same time have the same
+ * part, and none is in the way of a later program if this one dies.           */
+static inline int out_open(out_file *o, const char *path)
 {
 #if defined(_POSIX_VERSION)
     unsigned long own = (unsigned long)getpid();
+    struct stat   old;
 #elif defined(_WIN32)
     unsigned long own = (unsigned long)_getpid();
 #else
     unsigned long own = 0;
 #endif
-    *part = (char *)grab(strlen(path) + 64, 1);
-    sprintf(*part, "%s.%lu-%lu.part", path, (unsigned long)time(NULL), own);
-    return fopen(*part, "wb");
+    int there = 0;
+    o->in_place = 0;
+    o->target = target_of(path);
+    o->part = (char *)grab(strlen(o->target) + 64, 1);
+    sprintf(o->part, "%s.%lu-%lu.part", o->target, (unsigned long)time(NULL), own);
+#if defined(_POSIX_VERSION)
+    there = stat(o->target, &old) == 0;
+    o->in_place = there && !S_ISREG(old.st_mode);
+#endif
+    o->file = fopen(o->in_place ? o->target : o->part, "wb");
+#if defined(_POSIX_VERSION)
+    if (o->file && there && !o->in_place)
+        return fchmod(fileno(o->file), old.st_mode & 0777) == 0;
+#endif
+    return o->file != NULL;
+}
+
+/* Put it in its place if it is complete, `ok`. Otherwise, or if that fails, nothing
+ * is left of it, and errno is what went wrong first. Returns whether it is in its
+ * place.                                                                      */
+static inline int out_close(out_file *o, int ok)
+{
+    int made = o->file != NULL, good = ok, why = errno;
+    if (made && fclose(o->file) != 0) good = 0;
+#ifdef _WIN32
+    if (good) remove(o->target);
+#endif
+    good = good && (o->in_place || rename(o->part, o->target) == 0);
+    if (ok) why = errno;
+    if (made && !good && !o->in_place) remove(o->part);
+    free(o->part);
+    free(o->target);
+    o->file = NULL;
+    errno = why;
+    return good;
 }
 
 /* Fail now if write_file would. */
 static inline void check_writable(const char *path)
 {
-    char *target = target_of(path), *part;
-    FILE *file = open_part(target, &part);
-    if (!file) fail(1, "%s: cannot be written: %s", path, strerror(errno));
-    fclose(file);
-    remove(part);
-    free(part);
-    free(target);
+    out_file o;
+    int    ok = out_open(&o, path);
+    out_close(&o, 0);
+    if (!ok) fail(1, "%s: cannot be written: %s", path, strerror(errno));
 }
 
-/* Write a file that takes the place of an old one, and may be read by whom that
- * may be, only when it is complete. 0, and why is said, if that fails.        */
+/* 0, and why is said, if that fails. */
 static inline int write_file(const char *path, const char *data, size_t size)
 {
-    char *target = target_of(path), *part;
-    FILE *file = open_part(target, &part);
-    int   ok = file != NULL;
-#if defined(_POSIX_VERSION)
-    struct stat old;
-    if (ok && stat(target, &old) == 0) ok = fchmod(fileno(file), old.st_mode & 0777) == 0;
-#endif
-    ok = ok && fwrite(data, 1, size, file) == size;
-    if (file && fclose(file) != 0) ok = 0;
-#ifdef _WIN32
-    if (ok) remove(target);
-#endif
-    if (ok) ok = rename(part, target) == 0;
+    out_file o;
+    int    ok = out_open(&o, path);
+    ok = ok && fwrite(data, 1, size, o.file) == size;
+    ok = out_close(&o, ok);
     if (!ok) warn("%s: %s, writing %lu bytes", path, strerror(errno), (unsigned long)size);
-    if (!ok && file) remove(part);
-    free(part);
-    free(target);
     return ok;
 }
 

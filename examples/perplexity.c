@@ -33,13 +33,11 @@ typedef struct measure {
 
 static void report(measure *m)
 {
-    double now = seconds(), time = now - m->begin, left = fmax(0, time * (m->size / m->bytes - 1));
+    double now = seconds(), time = now - m->begin;
     char   text[512];
     int    n = sprintf(text, "%.1f MB, %.3f nats per token, %.0f tokens/s", m->bytes / 1e6,
                        m->nats / m->tokens, m->tokens / time);
-    if (m->size > 0)
-        sprintf(text + n, ", %3.0f %%, %.0f:%02.0f:%02.0f left", 100 * m->bytes / m->size,
-                floor(left / 3600), floor(fmod(left / 60, 60)), floor(fmod(left, 60)));
+    add_left(text + n, m->size, m->bytes, time);
     fprintf(stderr, "\r%-*.*s", m->width - 1, m->width - 1, text);
     m->next = now + REDRAW;
 }
