@@ -46,7 +46,8 @@ help:
 	@echo 'make valgrind with valgrind: memory errors and leaks, and races by helgrind'
 	@echo 'make openmp   the tests of evaluation, built with OpenMP'
 	@echo 'make same     the same bits by every compiler and on every machine there is, as a table'
-	@echo 'make cross    that, and the tests of the kernels on other machines, emulated'
+	@echo 'make archives an archive of examples/compress is the same file on other machines, and comes back'
+	@echo 'make cross    both, and the tests of the kernels on other machines, emulated'
 	@echo 'make oracle   compare the tokenizers with published ones (npm fetches them: network)'
 	@echo 'make clean    remove $B/'
 	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
@@ -289,8 +290,11 @@ openmp:
 same:
 	@sh tests/same.sh $B/same
 
+archives:
+	@CC='$(CC)' sh tests/same_archive.sh $B/archives
+
 # A target is a compiler, an emulator and the flags of both. Big-endian: s390x.
-cross: same cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-wasm cross-avx512
+cross: same archives cross-aarch64-linux-gnu cross-s390x-linux-gnu cross-arm-linux-gnueabihf cross-wasm cross-avx512
 
 EMULATOR_aarch64-linux-gnu = qemu-aarch64
 EMULATOR_s390x-linux-gnu = qemu-s390x
@@ -338,5 +342,5 @@ clean:
 	rm -rf $B
 
 .PHONY: help examples demo test bench bench_text quality oom check lint asan ubsan msan tsan valgrind \
-	openmp same cross cross-wasm \
+	openmp same archives cross cross-wasm \
 	cross-avx512 fuzz mutate cover cover-branches cover-kernels cover-mcdc prove soak oracle clean

@@ -682,10 +682,166 @@ check "embed: no lines" fails 1 "standard input: no lines" "$T/embed" "$MODEL"
 check "embed: a folder" fails 1 "$T: " "$T/embed" "$MODEL" "$T"
 check "embed: --help" runs "$T/embed" --help
 
+# ---- compress: what comes back is what it was, or an error
+
+cat >"$T/noise.c" <<'END'
+#include <stdio.h>
+#include <stdlib.h>
+int main(int argc, char **argv) /* that many bytes, of so many values */
+{
+    unsigned long n = strtoul(argv[1], NULL, 10), values = strtoul(argv[2], NULL, 10), x = argc, z;
+    while (n-- > 0) {
+        x = (x + 0x9E3779B9u) & 0xFFFFFFFFu;
+        z = ((x ^ x >> 16) * 0x21F0AAADu) & 0xFFFFFFFFu;
+        z = ((z ^ z >> 15) * 0x735A2D97u) & 0xFFFFFFFFu;
+        putchar((int)((values > 26 ? 0 : 'a') + (z ^ z >> 15) % values));
+    }
+    return 0;
+}
+END
+$CC -o "$T/noise" "$T/noise.c"
+pack() { "$T/compress" --quiet "$@"; }
+unpack() { "$T/compress" --quiet --decompress "$@"; }
+# round "what" MODEL FILE: there and back, and not much larger
+round() {
+    rm -f "$T/z" "$T/back"
+    check "compress: $1" runs pack "$2" "$T/$3" "$T/z"
+    check "compress: $1: says nothing" [ ! -s "$T/out" -a ! -s "$T/err" ]
+    check "compress: $1: and back" runs unpack "$2" "$T/z" "$T/back"
+    check "compress: $1: the same" cmp -s "$T/$3" "$T/back"
+    check "compress: $1: at most 0.1 % and 60 bytes larger" \
+        [ "$(bytes z)" -le $(($(bytes "$3") * 1001 / 1000 + 60)) ]
+}
+bytes() { wc -c <"$T/$1" | tr -d ' '; }
+tiny=tests/fixtures/f16-bytes.rwkv
+: >"$T/empty"
+printf x >"$T/one"
+"$T/noise" 1000 256 >"$T/all"
+i=0
+while [ $i -lt 256 ]; do
+    # shellcheck disable=SC2059
+    printf "\\$(printf %o $i)"
+    i=$((i + 1))
+done >>"$T/all"
+printf 'Il \303\251tait une fois \342\202 un roi \303\050 \360\237\231 qui \377\376\n' >"$T/broken"
+# NFD, which a tokenizer that normalizes does not give back; bytes that no token has
+printf 'caf e\314\201te\314\201 \341\204\222\341\205\241\341\206\253 \300\301\365\377 end\n' >"$T/nfd"
+{ "$T/noise" 40000 1; "$T/noise" 5000 26; } >"$T/word"
+"$T/noise" 100000 256 >"$T/noisy"
+tell --seed 1 --length 3000 --no-stop "$MODEL" "One day" >"$T/tale"
+{ head -c 3000 "$T/tale"; "$T/noise" 3000 256; tail -c 3000 "$T/tale"; } >"$T/mixed"
+for model in "$MODEL" $bpe $tiny; do
+    name=$(basename $model .rwkv)
+    for file in empty one all broken nfd mixed; do
+        round "$name: $file" "$model" $file
+    done
+done
+round "a book" "$MODEL" big
+cp "$T/z" "$T/big.z"
+round "a long word" "$MODEL" word
+round "a long word, in pieces of a merged vocabulary" $bpe word
+for size in 14335 14336 14337 16383 16384 16385 18432 65536; do
+    head -c $size "$T/noisy" >"$T/piece"
+    round "$size bytes of noise" $tiny piece
+done
+round "noise" $tiny noisy
+{ "$T/noise" 30000 256 | tr '\000-\177' '\200-\377'; cat "$T/book"; } >"$T/high"
+round "bytes that no ASCII is among, and a book" $bpe high
+check "compress: noise among text is coded as it is" \
+    [ "$(pack "$MODEL" "$T/mixed" | wc -c)" -lt 4500 ]
+
+# as small as the model's expectations allow, and the same archive however it is made
+round "a tale" "$MODEL" tale
+bits=$("$T/perplexity" "$MODEL" "$T/tale" | awk '{ v[$1] = $NF } END { print v["bytes"] * v["bits"] }')
+check "compress: within 0.1 % of what the model expects, and what is not text" \
+    [ "$(echo "$bits $(bytes z)" | awk '{ print ($1 < 8 * $2 && 8 * ($2 - 45) <= 1.001 * $1) }')" = 1 ]
+pack "$MODEL" <"$T/big" >"$T/z"
+check "compress: standard input and output" same big.z z
+{ head -c 5000 "$T/big"; sleep 1; tail -c +5001 "$T/big"; } | pack "$MODEL" - "$T/z"
+check "compress: a slow pipe" same big.z z
+unpack --threads 3 "$MODEL" - - <"$T/big.z" >"$T/back"
+check "compress: and back" same big back
+pack --threads 3 "$MODEL" "$T/big" "$T/z"
+check "compress: three threads" same big.z z
+head -c 700 "$T/tale" >"$T/start"
+pack "$MODEL" "$T/start" "$T/start.z"
+for isa in $("$T/complete" --help | sed -n 's/.*kernels to use: \(.*\) (.*/\1/p' | tr -d ,); do
+    pack --isa "$isa" "$MODEL" "$T/start" "$T/z"
+    check "compress: --isa $isa: the same archive" same start.z z
+    unpack --isa "$isa" "$MODEL" "$T/start.z" "$T/back"
+    check "compress: --isa $isa: and back" same start back
+done
+
+# Damage: refused is "compress: what", status 1 and one line, and what OUT was before stays, alone.
+mkdir "$T/z.d"
+refused() {
+    echo precious >"$T/z.d/out"
+    fails 1 "$1" unpack "$tiny" "$T/bad.z" "$T/z.d/out" && [ "$(ls "$T/z.d")" = out ] &&
+        [ "$(cat "$T/z.d/out")" = precious ]
+}
+# a text that has tokens, and bytes as they are
+{ printf 'aaaaaa'; "$T/noise" 30 256; } >"$T/small"
+pack $tiny "$T/small" "$T/small.z"
+size=$(bytes small.z)
+i=0
+while [ $i -lt "$size" ]; do
+    head -c $i "$T/small.z" >"$T/bad.z"
+    check "compress: cut at $i of $size bytes" refused "it ends at byte $i of the archive, after [0-9]* bytes"
+    byte=$(od -An -tu1 -j $i -N 1 "$T/small.z" | tr -d ' ')
+    for bit in $((i % 8)) $(((i + 3) % 8)); do
+        {
+            head -c $i "$T/small.z"
+            # shellcheck disable=SC2059
+            printf "\\$(printf %o $((byte ^ 1 << bit)))"
+            tail -c +$((i + 2)) "$T/small.z"
+        } >"$T/bad.z"
+        check "compress: bit $bit of byte $i turned" refused "^compress: $T/bad.z: "
+    done
+    i=$((i + 1))
+done
+{ cat "$T/small.z"; printf x; } >"$T/bad.z"
+check "compress: a byte too many" refused "bad.z: damaged: it goes on after its end"
+cp examples/hello.c "$T/bad.z"
+check "compress: no archive" refused "bad.z: is no archive"
+pack $bpe "$T/small" "$T/bad.z"
+check "compress: an archive of another model" refused \
+    "bad.z: needs the model file with the checksums [0-9A-F]\{8\} [0-9A-F]\{8\}; this one has [0-9A-F]\{8\} "
+if command -v python3 >/dev/null; then
+    pack "$MODEL" "$T/small" "$T/bad.z"
+    check "compress: of one with other weights" fails 1 "bad.z: needs the model file with the" \
+        unpack "$T/other.rwkv" "$T/bad.z" -
+fi
+{ head -c 3000 $tiny; printf x; tail -c +3002 $tiny; } >"$T/bad.rwkv"
+check "compress: a damaged model" fails 1 "^compress: $T/bad.rwkv: " pack "$T/bad.rwkv" "$T/small" -
+
+check "compress: no such file" fails 1 "$T/none: " pack "$MODEL" "$T/none" "$T/new.z"
+check "compress: makes no archive then" [ ! -e "$T/new.z" ]
+check "compress: a folder" fails 1 "$T: " pack "$MODEL" "$T" "$T/new.z"
+check "compress: a folder to write to" fails 1 "$T: Is a directory" pack "$MODEL" "$T/one" "$T"
+check "compress: no such folder" fails 1 "$T/none/z: " pack "$MODEL" "$T/one" "$T/none/z"
+check "compress: no model" fails 2 "expected a model" "$T/compress"
+check "compress: --isa is checked" fails 2 '--isa: .*"x"' "$T/compress" --isa x "$MODEL"
+check "compress: --help" runs "$T/compress" --help
+cp "$T/one" "$T/z.d/out"
+(trap '' XFSZ; ulimit -f 20; unpack "$MODEL" "$T/big.z" "$T/z.d/out") >"$T/out" 2>"$T/err"
+check "compress: a full disk is an error" [ $? -eq 1 ]
+check "compress: and is said" grep -q "^compress: $T/z.d/out: " "$T/err"
+check "compress: and leaves the old file, alone" [ "$(cat "$T/z.d/out"; ls "$T/z.d")" = xout ]
+cp "$T/one" "$T/z.d/itself"
+check "compress: in place of the text" runs pack "$MODEL" "$T/z.d/itself" "$T/z.d/itself"
+check "compress: and back" runs unpack "$MODEL" "$T/z.d/itself" "$T/z.d/itself"
+check "compress: the same" same one z.d/itself
+if [ -c /dev/full ]; then
+    check "compress: a full device" fails 1 "/dev/full: " pack "$MODEL" "$T/one" /dev/full
+    check "compress: stays a device" [ -c /dev/full ]
+fi
+check "compress: --progress" runs "$T/compress" --progress "$MODEL" "$T/big" "$T/z"
+check "compress: says how much and how far" grep -q \
+    "$(bytes big) bytes, archive $(bytes big.z), [0-9.]* bits per byte, [0-9.]* KB/s" "$T/err"
+
 # ---- quantize
 
 rows='att.receptance att.key att.value att.output ffn.receptance ffn.key ffn.value head'
-bytes() { wc -c <"$T/$1" | tr -d ' '; }
 for type in q8 q4; do
     check "quantize: --type $type runs" \
         runs "$T/quantize" --type $type "$MODEL" "$T/$type.rwkv"
@@ -829,6 +985,16 @@ shown = text[:text.find(b"matrix  ")].split(b"\r")
 check("quantize: each report covers the one before", len(shown) > 9 and
       shown[0] == shown[-1] == b"" and all(len(line) == 39 for line in shown[1:-1]) and
       not shown[-2].strip() and status == 0, shown)
+text, status = end(*start("compress", model, where + "/tale", where + "/tale.z", columns=40))
+shown = text.split(b"\r")
+check("compress: each report covers the one before", len(shown) > 2 and shown[0] == b"" and
+      shown[-1] == b"\n" and all(len(line) == 39 for line in shown[1:-1]) and status == 0, shown)
+pid, fd = start("compress", model, "/dev/zero", where + "/zero.z")
+until(fd, lambda t: len(t) > 100)
+os.write(fd, b"\003")
+text, status = end(pid, fd)
+check("Ctrl-C: compress leaves nothing behind", status == 130 and
+      not [name for name in os.listdir(where) if name.startswith("zero.z")], (text, status))
 endless = ["--temperature", "0", "--length", "2000000000"]
 pid, fd = start("complete", "--no-stop", *(endless + [model, "One"]))
 until(fd, lambda t: len(t) > 1000)
@@ -860,7 +1026,7 @@ END
 if command -v python3 >/dev/null && python3 -c 'import pty' 2>/dev/null; then
     python3 "$T/terminal.py" "$MODEL" "$T" >"$T/out" 2>&1
     status=$?
-    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 16" ]
+    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 18" ]
 else
     echo "skipped: no python3 with pty to be a terminal"
 fi
