@@ -311,7 +311,7 @@ ISAS_arm-linux-gnueabihf = scalar smlad
 ISAS_wasm = scalar simd128
 ISAS_avx512 = scalar ssse3 avx2 avxvnni avx512 avx512vnni
 
-CROSS = test_dispatch test_codes test_kernels test_fixtures test_failures
+CROSS = test_dispatch test_codes test_kernels test_types test_fixtures test_failures
 # $(call emulate,TARGET,compiler,flags)
 emulate = $(MAKE) --no-print-directory -j2 B=$B/$(1) CC=$(2) CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' PTHREAD= \
 		WARNINGS='$(WARNINGS) $(FLAGS_$(1))' $(CROSS:%=$B/$(1)/%) && echo '$(1) ($(ISAS_$(1))):' && \

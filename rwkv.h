@@ -1966,8 +1966,7 @@ RWKV__INLINE void rwkv__store_low_neon(unsigned char *p, float32x4_t t)
 #define RWKV__LOAD(p)             wasm_v128_load(p)
 #define RWKV__STORE(p, a)         wasm_v128_store(p, a)
 #define RWKV__SET(x)              wasm_f32x4_splat(x)
-#define RWKV__LOAD_F16(p)         wasm_f32x4_make(rwkv__from_f16((p)[0]), rwkv__from_f16((p)[1]), \
-                                      rwkv__from_f16((p)[2]), rwkv__from_f16((p)[3]))
+#define RWKV__LOAD_F16(p)         rwkv__from_f16_simd128(p)
 #define RWKV__LOAD_BF16(p)        wasm_i32x4_shl(wasm_u32x4_load16x4(p), 16)
 #define RWKV__ADD(a, b)           wasm_f32x4_add(a, b)
 #define RWKV__SUB(a, b)           wasm_f32x4_sub(a, b)
@@ -2010,6 +2009,19 @@ RWKV__INLINE void rwkv__store_low_neon(unsigned char *p, float32x4_t t)
 #define RWKV__STORE_LOW(p, t)     rwkv__store_low_simd128(p, t)
 #define RWKV__CODE_ROWS           2
 
+/* Four of rwkv__from_f16. With its bits moved to where a float has them a number is 2^112
+ * times too small, be it subnormal or not.                                   */
+RWKV__INLINE v128_t rwkv__from_f16_simd128(const uint16_t *p)
+{
+    const v128_t h = wasm_u32x4_load16x4(p), rest = wasm_v128_and(h, wasm_i32x4_splat(0x7fff));
+    const v128_t sign = wasm_i32x4_shl(wasm_v128_xor(h, rest), 16);
+    const v128_t x = wasm_f32x4_mul(wasm_i32x4_shl(rest, 13),
+                                    wasm_f32x4_splat(5.192296858534828e33f)); /* 2^112   */
+    const v128_t high = wasm_v128_and(wasm_i32x4_gt(rest, wasm_i32x4_splat(0x7bff)),
+                                      wasm_i32x4_splat(0x7f800000)); /* infinity, NaN   */
+    return wasm_v128_or(wasm_v128_or(x, high), sign);
+}
+
 /* Two lanes of rwkv__fma, step by step as there.                             */
 RWKV__INLINE v128_t rwkv__fma2_simd128(v128_t a, v128_t b, v128_t c)
 {
@@ -2026,12 +2038,48 @@ RWKV__INLINE v128_t rwkv__fma2_simd128(v128_t a, v128_t b, v128_t c)
     return wasm_f32x4_demote_f64x2_zero(wasm_i64x2_add(s, step));
 }
 
-RWKV__INLINE v128_t rwkv__fma_simd128(v128_t a, v128_t b, v128_t c)
+RWKV__APART v128_t rwkv__fma_odd_simd128(v128_t a, v128_t b, v128_t c)
 {
     return wasm_i64x2_shuffle(
         rwkv__fma2_simd128(a, b, c),
         rwkv__fma2_simd128(wasm_i64x2_shuffle(a, a, 1, 1), wasm_i64x2_shuffle(b, b, 1, 1),
                            wasm_i64x2_shuffle(c, c, 1, 1)), 0, 2);
+}
+
+/* Two sums of an exact product and c, rounded to double.                     */
+RWKV__INLINE v128_t rwkv__sum2_simd128(v128_t a, v128_t b, v128_t c)
+{
+    return wasm_f64x2_add(wasm_f64x2_mul(wasm_f64x2_promote_low_f32x4(a),
+                                         wasm_f64x2_promote_low_f32x4(b)),
+                          wasm_f64x2_promote_low_f32x4(c));
+}
+
+/* With -Os and -Oz there is one of them, which makes the code a third smaller: it may be
+ * sent over a network.                                                       */
+#ifdef __OPTIMIZE_SIZE__
+#define RWKV__FMA_SIMD128 RWKV__APART
+#else
+#define RWKV__FMA_SIMD128 RWKV__INLINE
+#endif
+
+/* Such a sum makes the right float, but where it seems to lie in the middle between two:
+ * of the 29 bits that a float lacks the first alone is set; or anywhere below the
+ * normal floats. Only then is it rounded to odd.                             */
+RWKV__FMA_SIMD128 v128_t rwkv__fma_simd128(v128_t a, v128_t b, v128_t c)
+{
+    const v128_t s = rwkv__sum2_simd128(a, b, c);
+    const v128_t t = rwkv__sum2_simd128(wasm_i64x2_shuffle(a, a, 1, 1),
+                                        wasm_i64x2_shuffle(b, b, 1, 1),
+                                        wasm_i64x2_shuffle(c, c, 1, 1));
+    const v128_t low = wasm_i32x4_shl(wasm_i32x4_shuffle(s, t, 0, 2, 4, 6), 3);
+    const v128_t high = wasm_i32x4_shl(wasm_i32x4_shuffle(s, t, 1, 3, 5, 7), 1);
+    const v128_t middle = wasm_i32x4_eq(low, wasm_i32x4_splat(INT32_MIN));
+    const v128_t below = wasm_u32x4_lt(wasm_i32x4_sub(high, wasm_i32x4_splat(1)), /* 0 is not */
+                                       wasm_i32x4_splat((1023 - 126) << 21));
+    if (wasm_v128_any_true(wasm_v128_or(middle, below)))
+        return rwkv__fma_odd_simd128(a, b, c);
+    return wasm_i64x2_shuffle(wasm_f32x4_demote_f64x2_zero(s), wasm_f32x4_demote_f64x2_zero(t), 0,
+                              2);
 }
 
 RWKV__INLINE v128_t rwkv__dot_simd128(v128_t sum, v128_t w, v128_t x)
@@ -2261,7 +2309,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul_used)(const rwkv__matmul *m, si
                     RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, RWKV__TALL, type);
                 for (; panel + 2 <= end && RWKV__TALL > 2; panel += 2)
                     RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, 2, type);
-                for (; panel < end; panel++)
+                for (; panel < end && RWKV__TALL > 1; panel++)
                     RWKV__NAME(tile_used)(m, x, used, i, n, panel * 16, w, 1, type);
             }
             RWKV__NAME(put_sums)(m, first, end, k / RWKV__BLOCK, t);
@@ -2306,12 +2354,12 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                                           : (16 * element * RWKV__ROWS + T - 1) / T;
             if (T == 1 && n == RWKV__TALL) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, RWKV__TALL, 1, type);
-            } else if (T == 1 && n == 2) {
+            } else if (T == 1 && n == 2 && RWKV__TALL > 2) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 2, 1, type);
-            } else if (T == 1) {
+            } else if (T == 1 && RWKV__TALL > 1) {
                 RWKV__NAME(tile)(m, w, panel, row, block, 0, 1, &ahead, NULL, 1, 1, type);
             } else if (type == RWKV_TYPE_F32 && !m->by_columns) {
-                if (n == RWKV__WIDE)
+                if (n == RWKV__WIDE || RWKV__WIDE == 1)
                     RWKV__NAME(tiles_wide)(m, w, panel, row, block, 0, T, ahead);
                 else
                     RWKV__NAME(tiles_one)(m, w, panel, row, block, 0, T, ahead);
@@ -2319,7 +2367,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                 if (rows == RWKV__ROWS)
                     RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE,
                                      RWKV__ROWS, type);
-                else if (rows == 4)
+                else if (rows == 4 && RWKV__ROWS > 4)
                     RWKV__NAME(tile)(m, w, panel, row, block, 0, T, &ahead, wide, RWKV__WIDE, 4,
                                      type);
                 else
@@ -2340,7 +2388,7 @@ RWKV__INLINE RWKV__TARGET void RWKV__NAME(matmul)(const rwkv__matmul *m, size_t 
                                         RWKV__NAME(weights)(w + p * panel + k * column,
                                                             v * RWKV__W, type));
                 }
-                if (n == RWKV__WIDE)
+                if (n == RWKV__WIDE || RWKV__WIDE == 1)
                     RWKV__NAME(tiles_wide)(m, (const unsigned char *)wide, wide_panel, row, block,
                                            0, T, ahead);
                 else

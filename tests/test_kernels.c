@@ -186,6 +186,21 @@ static void sums_are_rounded_once(void)
     check_fma(cases, (float)(1 - 2 * half));
 }
 
+/* The same among the subnormal floats, whose middles are elsewhere in a double. In
+ * units of the smallest one: n + 1/2 + 2^-37, n being even, makes n + 1.      */
+static void subnormal_sums_are_rounded_once(void)
+{
+    fma_case cases[N_FMA];
+    int i;
+    for (i = 0; i < N_FMA; i++) {
+        const double unit = ldexp(i & 1 ? -1 : 1, -149), n = (1 << 17) + 130946.0 * (i / 2);
+        cases[i].a = (float)((1 + ldexp(1, -12)) * ldexp(i & 1 ? -1 : 1, -75));
+        cases[i].c = (float)(n * unit);
+        cases[i].expected = (float)((n + 1) * unit);
+    }
+    check_fma(cases, (float)((1 - ldexp(1, -12) + ldexp(1, -24)) * ldexp(1, -75)));
+}
+
 /* ---- within their buffers ----------------------------------------------- */
 
 /* Buffers of one call, each with a page that may not be touched at one side; and what
@@ -418,5 +433,6 @@ int main(int argc, char **argv)
     RUN(long_columns);
     RUN(products_are_fused);
     RUN(sums_are_rounded_once);
+    RUN(subnormal_sums_are_rounded_once);
     return test_end();
 }
