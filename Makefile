@@ -30,6 +30,8 @@ help:
 	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
 	@echo 'make check    what a contributor runs, minutes: lint, asan, tsan, openmp, fuzz for 15 seconds each'
 	@echo 'make examples build the programs of examples/ into $B/'
+	@echo 'make web      the page of examples/web, in $B/web/, where a model writes in a browser (clang, lld)'
+	@echo 'make web-test that it writes the same there: in node, and where chromium is, in that (npm: network)'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'
 	@echo '              SECONDS=60 for each target'
 	@echo 'make oom      each allocation, read and write fails in turn, and nothing is lost (part of the tests)'
@@ -146,6 +148,31 @@ quality: $B/quality
 oom: $B/test_failures
 	@$B/test_failures
 	@$(call optional,python3); python3 tests/test_convert.py output_file every_call_fails
+
+# The page of examples/web: a folder for any web server. Without a C library: libc/ has two headers
+PAGE = $(addprefix examples/web/,index.html page.js picture.js worker.js rwkv.js) examples/story.rwkv
+FLAGS_web = --target=wasm32 -msimd128 -mbulk-memory -nostdlib -ffreestanding -fno-math-errno \
+	-Iexamples/web/libc -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=262144
+$B/web/rwkv.wasm: examples/web/rwkv_web.c rwkv.h $(wildcard examples/web/libc/*.h)
+	@mkdir -p $B/web
+	clang -std=c99 -Wall -Wextra -Oz $(FLAGS_web) $< -o $@
+
+web:
+	@$(call optional,clang); mkdir -p $B; \
+	if ! echo 'int i;' | clang $(FLAGS_web) -x c - -o $B/has 2> /dev/null; then \
+		echo 'skipped: $@ (no lld, or a clang without wasm32)'; exit 0; fi; \
+	$(MAKE) --no-print-directory $B/web/rwkv.wasm && cp $(PAGE) $B/web && \
+	echo 'now: python3 -m http.server -d $B/web, and http://localhost:8000 in a browser'
+
+$B/story-q8.rwkv: $B/quantize examples/story.rwkv
+	@$B/quantize --type q8 examples/story.rwkv $@ > $B/quantize.log
+
+# npm's playwright-core drives a chromium that is installed; it brings none
+web-test: web $B/complete $B/story-q8.rwkv
+	@$(call optional,node); if [ ! -f $B/web/rwkv.wasm ]; then echo 'skipped: $@ (no page)'; exit 0; fi; \
+	if command -v chromium > /dev/null && [ ! -d $B/npm/node_modules/playwright-core ]; then \
+		npm install --prefix $B/npm playwright-core@1.65.1 > $B/npm.log 2>&1 || true; fi; \
+	node tests/test_web.mjs $B
 
 # ---- what a contributor runs ---------------------------------------------------------------------
 
@@ -341,6 +368,6 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo test bench bench_text quality oom check lint asan ubsan msan tsan valgrind \
-	openmp same archives cross cross-wasm \
-	cross-avx512 fuzz mutate cover cover-branches cover-kernels cover-mcdc prove soak oracle clean
+.PHONY: help examples demo web web-test test bench bench_text quality oom check lint asan ubsan msan tsan \
+	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate \
+	cover cover-branches cover-kernels cover-mcdc prove soak oracle clean
