@@ -19,7 +19,8 @@ TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
 FUZZERS = $(patsubst tests/%.c,$B/%,$(wildcard tests/fuzz_*.c))
 ALL = $(notdir $(TESTS) $(FUZZERS))
 # the longest first
-SCRIPTS = tests/test_examples.sh tests/test_api.sh tests/test_convert.py tests/test_stack.py tests/test_bench.sh
+SCRIPTS = tests/test_examples.sh tests/test_api.sh tests/test_size.sh tests/test_convert.py \
+	tests/test_stack.py tests/test_bench.sh
 
 help:
 	@echo 'make          this list'
@@ -30,6 +31,8 @@ help:
 	@echo 'make quality  what 8 and 4 bits cost, in bits per byte and KL divergence, beside others'
 	@echo 'make check    what a contributor runs, minutes: lint, asan, tsan, openmp, fuzz for 15 seconds each'
 	@echo 'make examples build the programs of examples/ into $B/'
+	@echo 'make size     bytes of code by configuration, for x86-64 and Cortex-M4F (a test holds it to tests/size.txt)'
+	@echo 'make baremetal  examples/baremetal on emulated Cortex-M boards without a system, and what it takes there'
 	@echo 'make web      the page of examples/web, in $B/web/, where a model writes in a browser (clang, lld)'
 	@echo 'make web-test that it writes the same there: in node, and where chromium is, in that (npm: network)'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'
@@ -166,6 +169,13 @@ web:
 
 $B/story-q8.rwkv: $B/quantize examples/story.rwkv
 	@$B/quantize --type q8 examples/story.rwkv $@ > $B/quantize.log
+
+size:
+	@sh tests/test_size.sh --table | tr '|' '\t'
+
+# Weights in flash, no system, no malloc; the story and all logits are those of this machine
+baremetal: $B/story-q8.rwkv
+	@CC='$(CC)' LARGE=$B/story-q8.rwkv sh tests/baremetal.sh $B/baremetal
 
 # npm's playwright-core drives a chromium that is installed; it brings none
 web-test: web $B/complete $B/story-q8.rwkv
@@ -368,6 +378,7 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo web web-test test bench bench_text quality oom check lint asan ubsan msan tsan \
+.PHONY: help examples demo size baremetal web web-test test bench bench_text quality oom check lint asan \
+	ubsan msan tsan \
 	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate \
 	cover cover-branches cover-kernels cover-mcdc prove soak oracle clean

@@ -5268,7 +5268,8 @@ RWKV_API rwkv_result rwkv_softmax(const rwkv_model *model, const float *logits,
         return RWKV_ERR_ARGUMENT;
     V = rwkv__V(model);
     whole = V / 16 * 16;
-    memmove(p, logits, V * sizeof *p);
+    if (p != logits)
+        memcpy(p, logits, V * sizeof *p);
     for (i = 0; i < 16; i++)
         end[i] = whole + i < V ? p[whole + i] : -HUGE_VALF;
     max = model->kernels.largest(p, whole); /* of none: -infinity                  */
