@@ -87,7 +87,7 @@ static void twin_fill(twin *t, const ref_model *weights, const rwkv__file *f)
 {
     uint64_t i, layer, offset;
     int id;
-    for (i = 0; rwkv__tensor_at(f, i, &id, &layer, &offset); i++) {
+    for (i = 0; (id = rwkv__tensor_at(f, i, &layer, &offset)) < RWKV__TENSORS; i++) {
         const rwkv__tensor *form = &rwkv__tensors[id];
         twin_put(t->data + offset / sizeof *t->data, twin_weights(weights, id, (size_t)layer),
                  form->kind, (size_t)rwkv__dimension(f, form->rows),
