@@ -19,8 +19,8 @@ TESTS = $(patsubst tests/%.c,$B/%,$(wildcard tests/test_*.c))
 FUZZERS = $(patsubst tests/%.c,$B/%,$(wildcard tests/fuzz_*.c))
 ALL = $(notdir $(TESTS) $(FUZZERS))
 # the longest first
-SCRIPTS = tests/test_examples.sh tests/test_api.sh tests/test_size.sh tests/test_convert.py \
-	tests/test_stack.py tests/test_bench.sh
+SCRIPTS = tests/test_examples.sh tests/test_api.sh tests/test_size.sh tests/test_packages.sh \
+	tests/test_convert.py tests/test_stack.py tests/test_bench.sh
 
 help:
 	@echo 'make          this list'

@@ -20,12 +20,14 @@
  *   rwkv_model  *model = rwkv_load("story.rwkv", NULL, &error);
  *   rwkv_state  *state = rwkv_state_new(model);     // NULL if model is NULL
  *   int          token = 0, size, i;    // 0 begins a text
+ *   const char  *bytes;
  *
  *   if (!state)
  *       return fprintf(stderr, "%s\n", model ? "no memory" : error.message), 1;
  *   for (i = 0; i < 100 && rwkv_eval(token, state); i++) {
  *       token = rwkv_sample(&sampler, state);
- *       fwrite(rwkv_token_bytes(model, token, &size), 1, (size_t)size, stdout);
+ *       bytes = rwkv_token_bytes(model, token, &size);
+ *       fwrite(bytes, 1, (size_t)size, stdout);
  *   }
  *   rwkv_state_free(state);
  *   rwkv_free(model);
