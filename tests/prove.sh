@@ -32,6 +32,7 @@ END
 unreached() {
     cat << 'END'
 rwkv__vector all: evaluation alone reads weights
+rwkv__ready all: evaluation alone asks
 rwkv__read_header 7: no file of 1 MiB is more than half of what can be addressed
 rwkv_load 1: here there is no model without options, which have the allocator
 END
