@@ -4,11 +4,12 @@
 
 A mutant changes one operator, constant or condition of the loader, the state's import, the time
 mix, the channel mix or the vector kernels. N of them (default 60; 0: all) are drawn, the same for
-the same seed. For each the implementation is compiled and linked with tests that only use it, then
-with those that have it inside; if all pass, the mutant has survived and is printed. The last line is
-"N killed of M, K did not compile"; the exit status is 1 if fewer than 90 % of those that compile are
-killed. Survivors that change nothing (a check that another one repeats, an unreachable bound) are no
-fault of the tests: they are listed by their line in EQUIVALENT, with the reason.
+the same seed. For each the tests that are meant to notice are run, the quickest first, linked with
+the changed implementation or compiled with it inside; if all pass, the mutant has survived and is
+printed. The last line is "N killed of M, K did not compile"; the exit status is 1 if fewer than 90 %
+of those that compile are killed. Survivors that change nothing (a check that another one repeats, an
+unreachable bound) are no fault of the tests: they are listed in EQUIVALENT by what their line becomes,
+with the reason.
 
 Run from the repository root; CC is the compiler. Standard library only.
 """
@@ -111,7 +112,7 @@ def try_one(job):
     """'killed', 'survived' or 'broken', which did not compile."""
     folder, cc, lines, mutant, index = job
     number, _, new, tests = mutant
-    at = folder / str(index % 1000000)
+    at = folder / str(index)
     at.mkdir(parents=True, exist_ok=True)
     (at / 'rwkv.h').write_text('\n'.join(lines[:number] + [new] + lines[number + 1:]))
     (at / 'rwkv.c').write_text('#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\n')
