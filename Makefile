@@ -32,7 +32,7 @@ help:
 	@echo 'make check    what a contributor runs, minutes: lint, asan, tsan, openmp, fuzz for 15 seconds each'
 	@echo 'make examples build the programs of examples/ into $B/'
 	@echo 'make size     bytes of code by configuration, for x86-64 and Cortex-M4F (a test holds it to tests/size.txt)'
-	@echo 'make baremetal  examples/baremetal on emulated Cortex-M boards without a system, and what it takes there'
+	@echo 'make baremetal  examples/baremetal on emulated boards (Cortex-M, RISC-V) without a system, and what it takes there'
 	@echo 'make web      the page of examples/web, in $B/web/, where a model writes in a browser (clang, lld)'
 	@echo 'make web-test that it writes the same there: in node, and where chromium is, in that (npm: network)'
 	@echo 'make fuzz     look for files, states, texts, vocabularies, settings and calls that break it,'

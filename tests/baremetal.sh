@@ -19,7 +19,7 @@ from=examples/baremetal
 LARGE=${LARGE:-$folder/story-q8.rwkv}
 SMALL=${SMALL:-$from/small.rwkv}
 
-# name | machine of qemu-system-arm | options of the compiler | flash and RAM: where and how much |
+# name | machine of qemu | options of the compiler | flash and RAM: where and how much |
 # MHz of SysTick | stack | bytes for model and state | model | tokens
 boards() {
     hard='-mfloat-abi=hard -mfpu='
@@ -29,6 +29,7 @@ Cortex-M3|mps2-an385|-mcpu=cortex-m3|0 0x400000 0x20000000 0x400000|25|4096|3276
 Cortex-M4F|mps2-an386|-mcpu=cortex-m4 ${hard}fpv4-sp-d16|0 0x400000 0x20000000 0x400000|25|4096|32768|$LARGE|100
 Cortex-M7|mps2-an500|-mcpu=cortex-m7 ${hard}fpv5-d16|0 0x400000 0x20000000 0x400000|25|4096|32768|examples/story.rwkv|30
 Cortex-M33|mps2-an505|-mcpu=cortex-m33 ${hard}fpv5-sp-d16|0x10000000 0x400000 0x38000000 0x400000|20|4096|32768|$LARGE|100
+RV32IMAC|sifive_e|-march=rv32imac -mabi=ilp32 -misa-spec=2.2|0x20400000 0xc00000 0x80000000 0x4000|0|2304|12800|$SMALL|100
 END
 }
 
@@ -47,7 +48,11 @@ one() {
 $line
 END
     at=$folder/$name
-    for need in arm-none-eabi-gcc qemu-system-arm "$CC"; do
+    case $cpu in
+    -march=rv32*) tools=riscv64-unknown-elf emulator=qemu-system-riscv32 libc=picolibc ;;
+    *) tools=arm-none-eabi emulator=qemu-system-arm libc=nano cpu="-mthumb $cpu" ;;
+    esac
+    for need in $tools-gcc $emulator "$CC"; do
         have "$need" || { echo "$name: not found: $need"; return; }
     done
     [ -f "$model" ] || { echo "$name: not found: $model"; return; }
@@ -55,16 +60,16 @@ END
     # shellcheck disable=SC2086
     set -- $memory
     # shellcheck disable=SC2086
-    arm-none-eabi-gcc -E -P -x c -DFLASH="$1" -DFLASH_BYTES="$2" -DRAM="$3" -DRAM_BYTES="$4" \
+    $tools-gcc -E -P -x c -DFLASH="$1" -DFLASH_BYTES="$2" -DRAM="$3" -DRAM_BYTES="$4" \
         -DSTACK="$stack" "$from/board.ld" > "$at/board.ld" &&
-        arm-none-eabi-gcc -Os -mthumb $cpu -std=gnu99 -Wall -Wextra -Wshadow -Wconversion -Werror \
+        $tools-gcc -Os $cpu -std=gnu99 -Wall -Wextra -Wshadow -Wconversion -Werror \
             -ffunction-sections -Wl,--gc-sections -DCLOCK_MHZ="$mhz" "-DMODEL=\"$model\"" -DARENA="$arena" \
-            -DTOKENS="$tokens" "$from/story.c" "$from/board.c" -nostartfiles --specs=nano.specs \
-            -Wl,-T,"$at/board.ld" -lm -o "$at/story" > "$at/built" 2>&1 ||
+            -DTOKENS="$tokens" "$from/story.c" "$from/board.c" -nostartfiles --specs=$libc.specs \
+            -T "$at/board.ld" -lm -o "$at/story" > "$at/built" 2>&1 ||
         { echo "$name: NOT BUILT: see $at/built"; return 1; }
     "$CC" -O2 "-DMODEL=\"$model\"" -DARENA=1000000 -DTOKENS="$tokens" "$from/story.c" "$from/desktop.c" \
         -o "$at/desktop" -lm && "$at/desktop" > "$at/desktop.out" || return 1
-    timeout 600 qemu-system-arm -M "$machine" -nographic -icount shift=0 \
+    timeout 600 $emulator -M "$machine" -nographic -icount shift=0 \
         -semihosting-config enable=on,target=native -kernel "$at/story" < /dev/null > "$at/out" 2>&1
     status=$?
     story "$at/out" > "$at/story.out"
@@ -75,7 +80,7 @@ END
         end="NOT THE SAME: see $at/out"
     fi
     weights=$(wc -c < "$model" | tr -d ' ')
-    set -- $(arm-none-eabi-size "$at/story" | tail -n 1)
+    set -- $($tools-size "$at/story" | tail -n 1)
     row "$name" "$machine" "$(basename "$model" .rwkv | sed 's/story$/f16/; s/.*-//')" "$(($1 + $2))" \
         "$(($1 + $2 - weights))" "$(number "$at/out" state)" "$(number "$at/out" stack)" \
         "$(($2 + $3 - arena - stack + $(number "$at/out" used) + $(number "$at/out" stack)))" \
