@@ -154,7 +154,7 @@ oom: $B/test_failures
 
 # The page of examples/web: a folder for any web server. Without a C library: libc/ has two headers
 PAGE = $(addprefix examples/web/,index.html page.js picture.js worker.js rwkv.js) examples/story.rwkv
-FLAGS_web = --target=wasm32 -msimd128 -mbulk-memory -nostdlib -ffreestanding -fno-math-errno \
+FLAGS_web = --target=wasm32 -msimd128 -mbulk-memory -mnontrapping-fptoint -nostdlib -ffreestanding -fno-math-errno \
 	-Iexamples/web/libc -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=262144
 $B/web/rwkv.wasm: examples/web/rwkv_web.c rwkv.h $(wildcard examples/web/libc/*.h)
 	@mkdir -p $B/web

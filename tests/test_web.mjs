@@ -101,25 +101,53 @@ async function goesOnWhereItWasSaved() {
   const begun = tell(session, 'Once upon a time', { length: 100 });
   const file = session.save({ text: begun });
   same('it goes on after saving', asLine(begun + written(session, 240)), whole);
+  const bytes = new Uint8Array(await file.arrayBuffer());
   for (const where of [session, await open(model)]) {
-    const note = await where.restore(file);
+    const note = where.restore(bytes);
     where.set({ temperature: 0.6, topP: 0.9 });
     same('the note is kept', note.text, begun);
     same('it goes on after restoring', asLine(note.text + written(where, 240)), whole);
   }
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  await session.restore(file);
-  const takes = (part) => session.restore(new Blob([part]));
-  await refused('a state that is cut', takes(bytes.slice(0, 16000)), /16000 bytes, of 16716 or more/);
-  await refused('a corrupt state', takes(changed(bytes, 9000)), /no state, or a damaged one: bad format/);
-  await refused('a text instead of a state', takes('x'.repeat(20000)), /no state, .*bad format/);
+  session.restore(bytes);
+  const takes = async (part) => session.restore(await Session.saved(new Blob([part])));
+  await refused('a state that is cut', takes(bytes.slice(0, 16000)), /no saved state, or a damaged one/);
+  await refused('a corrupt state', takes(changed(bytes, 9000)), /damaged one/);
+  await refused('a corrupt seed', takes(changed(bytes, session.info.saved + 2)), /damaged one/);
+  await refused('a corrupt note', takes(changed(bytes, bytes.length - 9)), /damaged one/);
+  await refused('a text instead of a state', takes('x'.repeat(20000)), /no saved state/);
+  await refused('nothing', takes(''), /no saved state/);
+  await refused('too much', Session.saved({ size: 1e8 }), /so large: 100 MB/);
   const other = await open(readFileSync(join(build, 'story-q8.rwkv')));
   tell(other, 'Once', { length: 1 });
-  await refused('a state of another model', session.restore(other.save({})), /another model/);
+  const ofOther = new Uint8Array(await other.save({}).arrayBuffer());
+  await refused('a state of another model', takes(ofOther), /another model/);
   session.set({ temperature: 0.6, topP: 0.9 });
   same('what was refused has changed nothing', asLine(begun + written(session, 240)), whole);
-  session.begin('Once upon a time');
+
+  // Nor the prompt that is being read, a prompt that is refused, nor what comes after.
+  const long = 'There was a dog who had a red ball and a big house. '.repeat(20);
+  const expected = desktop(long, { length: 60 });
+  session.set({ temperature: 0.6, topP: 0.9, seed: 95n });
+  session.begin(long);
+  session.read(16);
   await refused('a text that is not read', (async () => session.save({}))(), /not read yet/);
+  await refused('a state of another model, while reading', takes(ofOther), /another model/);
+  while (session.read(16) > 0) continue;
+  same('it has read on', asLine(long + written(session, 60)), expected);
+  session.begin(long);
+  session.read(16);
+  same('a prompt after one that was not read', asLine(tell(session, 'Once upon a time')), whole);
+}
+
+// A vocabulary of bytes has no token that begins a text, so an empty prompt is none.
+async function nothingIsNoPrompt() {
+  const session = await open(readFileSync('tests/fixtures/f16-bytes.rwkv'));
+  const other = await open(readFileSync('tests/fixtures/f16-bytes.rwkv'));
+  const options = { temperature: 1, topP: 1, seed: 1 };
+  const whole = tell(session, 'ab', { ...options, length: 18 });
+  const begun = tell(other, 'ab', { ...options, length: 9 });
+  await refused('an empty prompt', (async () => other.begin(''))(), /nothing to go on from/);
+  same('and the text goes on', begun + written(other, 9), whole);
 }
 
 // Half a character is part of the state.
@@ -130,7 +158,7 @@ async function savesBetweenTheBytesOfACharacter() {
   const whole = tell(there, 'ab', { ...options, length: 200 });
   let text = tell(here, 'ab', { ...options, length: 0 });
   for (let n = 0; n < 200; n++) {
-    await there.restore(here.save({}));
+    there.restore(await Session.saved(here.save({})));
     [here, there] = [there, here];
     text += written(here, 1);
   }
@@ -227,6 +255,19 @@ async function inBrowser(chromium, executablePath) {
       document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
     }
   }, [name, Buffer.from(bytes).toString('base64')]);
+  // Press `button` as soon as the page says `words`, which `begin` brings about.
+  const pressWhen = (page, words, button, begin) => Promise.all([
+    page.evaluate(([source, id]) => new Promise((done) => {
+      const at = document.getElementById('message');
+      const observer = new MutationObserver(() => {
+        if (!new RegExp(source).test(at.textContent)) return;
+        observer.disconnect();
+        const can = ['write', 'restore', 'save', 'go-on'].filter((name) => !document.getElementById(name).disabled);
+        document.getElementById(id).click();
+        done(can.join(' '));
+      });
+      observer.observe(at, { childList: true });
+    }), [words.source, button]), begin()]).then(([can]) => can);
   const pixels = (page, id) => page.locator(id).evaluate((canvas) => canvas.toDataURL());
   // Pixels of a colour that is no grey, but for a sixth of the width on the right, where the legend is.
   const coloured = (page, id) => page.locator(id).evaluate((canvas) => {
@@ -292,6 +333,25 @@ async function inBrowser(chromium, executablePath) {
   await says(page, /ends here|writes more/);
   check('a larger part', whole.startsWith(await story(page)) && (await story(page)).length > stopped.length);
 
+  // Stopped and written anew at once: what comes late of the first is not taken for the second's.
+  await page.fill('#length', '340');
+  await page.evaluate(() => ['write', 'go-on', 'write'].forEach((id) => document.getElementById(id).click()));
+  await page.waitForFunction(() => document.getElementById('written').textContent.length > 10);
+  same('what it is doing can be stopped', await page.locator('#go-on').textContent(), 'Stop');
+  await page.keyboard.press('Escape');
+  await says(page, /^Stopped/);
+  await page.click('#go-on');
+  await says(page, /writes more|ends here/);
+  check('it is the story', (await story(page)).startsWith(whole.trimEnd()));
+  await page.click('#another');
+  await page.fill('#length', '60');
+  await page.click('#write');
+  await says(page, /writes more|ends here/);
+  await page.fill('#seed', '95');
+  await page.click('#write');
+  await says(page, /writes more|ends here/);
+  await page.click('#another'); // which is not the seed of the text that is saved
+
   // Saved, the page closed, restored: the rest is the same.
   const saved = await story(page);
   const [download] = await Promise.all([page.waitForEvent('download'), page.click('#save')]);
@@ -303,13 +363,33 @@ async function inBrowser(chromium, executablePath) {
   await next.setInputFiles('#file', path);
   await says(next, /^Restored/);
   same('the text is restored', await story(next), saved);
-  same('the settings are restored', await next.inputValue('#length'), '60');
+  same('the settings are restored', `${await next.inputValue('#length')} ${await next.inputValue('#seed')}`, '60 95');
   await next.fill('#length', '400');
   await next.click('#go-on');
   await says(next, /ends here|writes more/);
   const later = await story(next);
   check('it goes on as it would have', later.startsWith(whole.slice(0, -1)) &&
     desktop('Once upon a time', { length: 900, more: ['--no-stop'] }).startsWith(later));
+
+  // Restored, and a text begun at once: the last thing asked for is what is done.
+  await next.fill('#length', '60');
+  await pressWhen(next, /^Restoring/, 'write', () => drop(next, 'story.state', readFileSync(path)));
+  await says(next, /writes more/);
+  same('the text that was asked for last', asLine(await story(next)), desktop('Once upon a time', { length: 60 }));
+
+  // Words that are dragged are not ours; one file at a time.
+  same('words are left to the browser', await next.evaluate(() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.setData('text/plain', 'word');
+    const over = new DragEvent('dragover', { dataTransfer, bubbles: true, cancelable: true });
+    return [document.getElementById('prompt').dispatchEvent(over), document.body.className].join();
+  }), 'true,');
+  await next.evaluate(() => {
+    const dataTransfer = new DataTransfer();
+    for (const name of ['a.rwkv', 'b.rwkv']) dataTransfer.items.add(new File(['x'], name));
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+  });
+  await says(next, /One file at a time, please, not 2/);
 
   // Files that are nothing: said so, and what was there is still there.
   const before = await story(next);
@@ -323,7 +403,7 @@ async function inBrowser(chromium, executablePath) {
   await says(next, /not|magic/);
   check('it is shown as an error', /bad/.test(await message(next).getAttribute('class')));
   await drop(next, 'bad.state', changed(readFileSync(path), 9000));
-  await says(next, /^This is no state/);
+  await says(next, /no saved state, or a damaged one/);
   same('the text is still there', await story(next), before);
   await next.fill('#length', '10');
   await next.click('#go-on');
@@ -340,6 +420,17 @@ async function inBrowser(chromium, executablePath) {
   same('the story of the other model', asLine(await story(next)), desktop('Once upon a time', { file, length: 50 }));
   await next.setInputFiles('#file', path);
   await says(next, /another model/);
+
+  // While a model is opened, nothing but Cancel.
+  const can = await pressWhen(next, /^Opening/, 'go-on', () => drop(next, 'story.rwkv', model));
+  same('what can be done then', can, 'go-on');
+  await says(next, /^Cancelled/);
+  await next.click('#go-on');
+  await says(next, /writes more|ends here/);
+  check('it is the old model', /q8/.test(await next.locator('#model').textContent()));
+  await drop(next, `${'long-'.repeat(40)}.rwkv`, model);
+  await says(next, /^Ready/);
+  same('a long name fits', await tooWide(next), '');
   await next.close();
 
   // Narrow, and dark.
@@ -356,6 +447,62 @@ async function inBrowser(chromium, executablePath) {
     check(`${name}: the curves are drawn`, await coloured(small, '#decay') > 300);
     if (pictures) await small.screenshot({ path: join(pictures, `${name}.png`), fullPage: true });
     await small.close();
+  }
+
+  // On a phone the state and the text are in sight once it writes; labels do not overlap at any width.
+  const phone = await visit({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 3, hasTouch: true });
+  await says(phone, /^Ready/);
+  await phone.fill('#length', '120');
+  await phone.tap('#write');
+  await says(phone, /writes more/);
+  const [state, text] = await phone.evaluate(() => ['state', 'story']
+    .map((id) => document.getElementById(id).getBoundingClientRect()).map(({ top, bottom }) => ({ top, bottom })));
+  check('the state is above the text, both in sight', state.top >= 0 && state.bottom <= text.top && text.top < 500,
+    JSON.stringify([state, text]));
+  if (pictures) await phone.screenshot({ path: join(pictures, 'phone.png') });
+  await phone.locator('#temperature').fill('0.65');
+  await phone.locator('#top-p').fill('0.95');
+  for (let width = 320; width <= 1300; width += 35) {
+    await phone.setViewportSize({ width, height: 800 });
+    same(`at ${width} pixels labels stay in their place`, await phone.evaluate(() =>
+      [...document.querySelectorAll('.settings > div')].filter((box) => {
+        const label = document.createRange();
+        label.selectNodeContents(box.querySelector('label'));
+        return label.getBoundingClientRect().right > box.getBoundingClientRect().right + 0.5;
+      }).map((box) => box.textContent).join()), '');
+  }
+  await phone.close();
+
+  // A long beginning: the end of the text is what one sees.
+  const long = await visit();
+  await says(long, /^Ready/);
+  await long.fill('#prompt', 'There was a dog who had a red ball and a big house. '.repeat(60));
+  await long.fill('#length', '40');
+  await long.click('#write');
+  await says(long, /writes more/);
+  check('the end is in sight', await long.locator('#story').evaluate((box) =>
+    box.scrollHeight > box.clientHeight && box.scrollHeight - box.scrollTop - box.clientHeight < 2));
+  await long.close();
+
+  // Names and curves of layers can be told from the page: 4.5 is the contrast that WCAG asks for text.
+  for (const colorScheme of ['light', 'dark']) {
+    const coloursOf = await visit({ colorScheme });
+    const least = await coloursOf.evaluate(() => {
+      const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      const luminance = (colour) => {
+        context.fillStyle = colour;
+        context.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...context.getImageData(0, 0, 1, 1).data].slice(0, 3).map((x) => x / 255)
+          .map((x) => (x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const page = luminance(styleOf('--card')) + 0.05;
+      const contrasts = [...Array(12).keys()].map((l) => luminance(layerColour(l, 12)) + 0.05)
+        .map((x) => Math.max(x, page) / Math.min(x, page));
+      return Math.min(...contrasts);
+    });
+    check(`${colorScheme}: contrast of the layers`, least >= 4.5, least);
+    await coloursOf.close();
   }
 
   // By keys alone: from the prompt to the button, with the focus kept.
@@ -377,17 +524,32 @@ async function inBrowser(chromium, executablePath) {
     ['no module', '**/rwkv.wasm', { status: 404 }, /rwkv.wasm cannot be fetched/],
     ['no model', '**/story.rwkv', { status: 404 }, /story.rwkv cannot be fetched/],
     ['no worker', '**/worker.js', { status: 404 }, /second thread/]]) {
-    const lost = await visit({}, (p) => p.route(pattern, (route) => route.fulfill(answer)));
+    let times = 0;
+    const lost = await visit({}, (p) => p.route(pattern, (route) => (times++ ? route.continue() : route.fulfill(answer))));
     await says(lost, words);
-    if (what === 'no model') {
+    if (/no mod/.test(what)) { // then one that is dropped works; so does the module, the second time
       await drop(lost, 'story.rwkv', model);
       await says(lost, /^Ready/);
     }
     await lost.close();
   }
+  // What was overtaken does not complain.
+  let refuse;
+  const late = await visit({}, (p) => p.route('**/story.rwkv', (route) => { refuse = () => route.abort(); }));
+  await says(late, /^Opening/);
+  await drop(late, 'mine.rwkv', model);
+  await says(late, /^Ready/);
+  await refuse();
+  await late.fill('#length', '60');
+  await late.click('#write');
+  await says(late, /writes more/);
+  await late.close();
   const file_ = await browser.newPage();
+  complaints.length = 0;
+  file_.on('pageerror', (error) => complaints.push(error.message));
   await file_.goto(pathToFileURL(resolve(web, 'index.html')).href);
   await says(file_, /web server/);
+  same('and nothing else', complaints.join('\n'), '');
   await browser.close();
   server.close();
 }
@@ -398,6 +560,7 @@ try {
   await storiesAreTheSame();
   await goesOnAfterTheEnd();
   await goesOnWhereItWasSaved();
+  await nothingIsNoPrompt();
   await savesBetweenTheBytesOfACharacter();
   await badModelsAreRefused();
   await decaysAreThoseOfTheFile();

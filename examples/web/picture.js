@@ -25,11 +25,12 @@ function prepare(canvas) {
 const styleOf = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const colourOf = (name) => styleOf(name).split(' ').map(Number);
 
-// The colour of each layer: from blue to yellow by way of green, all to be told from the page.
+// The colour of each layer: from violet to yellow by way of green, of a contrast for text (4.5) with
+// the page. On white all but blue and violet must be dark for that.
 function layerColour(l, layers) {
   const dark = window.matchMedia('(prefers-color-scheme: dark)').matches;
-  const at = layers > 1 ? l / (layers - 1) : 0;
-  return `hsl(${270 - 225 * at} ${dark ? 75 : 70}% ${(dark ? 70 : 42) + 4 * Math.sin(at * Math.PI)}%)`;
+  const hue = 270 - 225 * (layers > 1 ? l / (layers - 1) : 0);
+  return dark ? `hsl(${hue} 75% 72%)` : `hsl(${hue} 75% ${hue > 210 ? 45 : 27}%)`;
 }
 
 // memory: (layers, channels). Each layer has its own scale: full colour at 2.5 times the root mean

@@ -14,6 +14,7 @@ const MEMORY = 2, MISMATCH = 6; // of rwkv_result
 const ATT_A = 1, ATT_B = 2; // of rwkv_part
 const MOST = 2 ** 32 - 2 ** 20; // bytes that a module can have
 const PIECE = 2 ** 24; // bytes of a file that are read at a time
+const MOST_SAVED = 2 ** 26; // bytes of a saved state, with its text
 
 export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
@@ -21,17 +22,29 @@ export const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0
 export async function compile(bytes) {
   if (typeof WebAssembly !== 'object' || !WebAssembly.validate(bytes)) {
     throw new Error('This browser cannot run the page: it needs WebAssembly with vectors of 128 bits '
-      + '(Chrome and Edge from 91 on, Firefox from 89, Safari from 16.4).');
+      + '(Chrome and Edge from 91 on, Firefox from 114, Safari from 16.4).');
   }
   return WebAssembly.compile(bytes);
 }
 
+// CRC-32 of bytes, as in zip and PNG.
+function crc32(bytes) {
+  let crc = ~0;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let i = 0; i < 8; i++) crc = (crc >>> 1) ^ (0xEDB88320 & -(crc & 1));
+  }
+  return ~crc >>> 0;
+}
+
 export class Session {
-  // A session with the model in `file`, a File or another Blob.
-  static async open(module, file) {
+  // A session with the model in `file`, a File or another Blob. `report` is told how many of its
+  // bytes have been read, now and then.
+  static async open(module, file, report = () => {}) {
     const session = new Session(await WebAssembly.instantiate(module));
     const at = session.#room(file.size, 'the model');
     for (let i = 0; i < file.size; i += PIECE) {
+      report(i);
       session.#put(at + i, new Uint8Array(await file.slice(i, i + PIECE).arrayBuffer()));
     }
     session.#load(at, file.size);
@@ -136,8 +149,10 @@ export class Session {
   unread = 0;
 
   read(most) {
-    this.unread = this.#wasm.read_prompt(most);
-    return this.unread;
+    const left = this.#wasm.read_prompt(most);
+    if (left < 0) throw new Error(`The model cannot read on: ${this.#why(-left)}.`);
+    this.unread = left;
+    return left;
   }
 
   // The text of one more token, perhaps none yet; null at the end. After that, the next text begins.
@@ -152,31 +167,43 @@ export class Session {
     return this.#ended ? null : this.#text(this.#wasm.written(), length);
   }
 
-  // ---- the state: what the library saves, the sampler's seed, and a note of the page's as JSON
+  // ---- the state: what the library saves, the sampler's seed and half a character, a note of the
+  // page's as JSON, and the CRC-32 of all that
 
   save(note) {
     if (this.unread) throw new Error('The beginning is not read yet: Continue first.');
     const size = this.#wasm.save_size();
     const at = this.#room(size, 'the state');
     this.#wasm.save(at);
-    return new Blob([this.#bytes(at, size), JSON.stringify({ ...note, ended: this.#ended })]);
+    const json = new TextEncoder().encode(JSON.stringify({ ...note, ended: this.#ended }));
+    const bytes = new Uint8Array(size + json.length + 4);
+    bytes.set(this.#bytes(at, size));
+    bytes.set(json, size);
+    new DataView(bytes.buffer).setUint32(size + json.length, crc32(bytes.subarray(0, -4)), true);
+    return new Blob([bytes]);
+  }
+
+  // The bytes of a file that save may have made.
+  static async saved(file) {
+    if (file.size > MOST_SAVED) throw new Error(`No saved state is so large: ${megabytes(file.size)}.`);
+    return new Uint8Array(await file.arrayBuffer());
   }
 
   // Take up what save made. Returns the note. If it throws, nothing has changed.
-  async restore(file) {
+  restore(bytes) {
     const size = this.#wasm.save_size();
-    if (file.size < size) {
-      throw new Error(`This is no state of this model: it has ${file.size} bytes, of ${size} or more.`);
+    const end = bytes.length - 4;
+    if (end < 0 || new DataView(bytes.buffer).getUint32(end, true) !== crc32(bytes.subarray(0, end))) {
+      throw new Error('This is no saved state, or a damaged one: its checksum is not that of its bytes.');
     }
-    const bytes = new Uint8Array(await file.slice(0, size).arrayBuffer());
-    const note = await file.slice(size).text().then(JSON.parse).catch(() => null);
     const at = this.#room(size, 'the state');
-    this.#put(at, bytes);
-    const result = this.#wasm.restore(at);
+    this.#put(at, bytes.subarray(0, Math.min(size, end)));
+    const result = size <= end ? this.#wasm.restore(at) : MISMATCH;
     if (result === MISMATCH) throw new Error('This is a state of another model: open that model first.');
-    if (result) throw new Error(`This is no state, or a damaged one: ${this.#why(result)}.`);
-    this.#ended = note?.ended === true;
+    if (result) throw new Error(`This is no saved state: ${this.#why(result)}.`);
+    const note = JSON.parse(new TextDecoder().decode(bytes.subarray(size, end)));
+    this.#ended = note.ended === true;
     this.unread = 0;
-    return note ?? {};
+    return note;
   }
 }

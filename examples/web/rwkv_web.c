@@ -39,11 +39,12 @@ static void *take(size_t size, size_t align, void *user)
     return (void *)begin;
 }
 
-/* Memory for what the page hands over or asks for, until it next calls this. */
+/* Memory for what the page hands over or asks for, until it next calls this. The
+ * tokens of a prompt that are not read yet come before it.                    */
 EXPORT(room) void *room(size_t size)
 {
     if (!kept) kept = (size_t)&__heap_base;
-    used = kept;
+    used = n_read < n_tokens ? (size_t)(tokens + n_tokens) : kept;
     return take(size, 64, NULL);
 }
 
@@ -128,20 +129,23 @@ static int has_end(void)
 }
 
 /* Begin a text with a prompt, which lies in the last room(). Returns how many tokens
- * that makes, to be read by read_prompt; negative on an error.                */
+ * that makes, to be read by read_prompt. If there are none, or it is negative, an
+ * error, nothing has changed.                                                 */
 EXPORT(begin) int begin(const char *prompt, size_t length)
 {
     const int first = has_end();
-    int       n = rwkv_tokenize(model, prompt, length, NULL, 0);
-    if (n < 0) return n;
-    tokens = (int *)take((size_t)(n + first) * sizeof *tokens, 64, NULL);
-    if (!tokens) return -RWKV_ERR_MEMORY;
-    if (first) tokens[0] = 0;
-    rwkv_tokenize(model, prompt, length, tokens + first, n);
-    rwkv_state_reset(state);
-    memset(&stream, 0, sizeof stream);
+    int       n = rwkv_tokenize(model, prompt, length, NULL, 0), *made;
+    if (n < 0 || n + first == 0) return n;
+    made = (int *)take((size_t)(n + first) * sizeof *made, 64, NULL);
+    if (!made) return -RWKV_ERR_MEMORY;
+    if (first) made[0] = 0;
+    rwkv_tokenize(model, prompt, length, made + first, n);
     n_tokens = n + first;
     n_read = 0;
+    tokens = (int *)(kept + (-kept & (sizeof *tokens - 1)));
+    memmove(tokens, made, (size_t)n_tokens * sizeof *tokens);
+    rwkv_state_reset(state);
+    memset(&stream, 0, sizeof stream);
     return n_tokens;
 }
 
@@ -149,7 +153,7 @@ EXPORT(begin) int begin(const char *prompt, size_t length)
 EXPORT(read_prompt) int read_prompt(int most)
 {
     const int n = most < n_tokens - n_read ? most : n_tokens - n_read;
-    rwkv_eval_sequence(tokens + n_read, n, state);
+    if (n && !rwkv_eval_sequence(tokens + n_read, n, state)) return -RWKV_ERR_ARGUMENT;
     n_read += n;
     return n_tokens - n_read;
 }
