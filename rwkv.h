@@ -644,13 +644,14 @@ RWKV_API int rwkv_sample(rwkv_sampler *sampler, rwkv_state *state);
 /* ---- the rest ----------------------------------------------------------- */
 
 #if !defined(RWKV_NO_QUANTIZE) && !defined(RWKV_NO_STDIO)
-/* Turn a 32 or 16-bit model file into one of type RWKV_TYPE_Q8 or _Q4. For Q8
- * this takes seconds; for Q4 the model first writes 65536 tokens, and its weights
- * are rounded so that its products on them change least. The same input gives
- * the same output file on every machine. It is written to `out_path` with ".part"
- * after it and renamed when it is whole, so what was there before stays until
- * then, and the paths may be the same. What is no file, but a folder, a pipe or
- * a device, is not replaced. On failure nothing is left behind.              */
+/* Turn a 32 or 16-bit model file into one of type RWKV_TYPE_Q8 or _Q4. A damaged
+ * one is refused, as by rwkv_verify. For Q8 this takes seconds; for Q4 the model
+ * first writes 65536 tokens, and its weights are rounded so that its products on
+ * them change least. The same input gives the same output file on every machine.
+ * It is written to `out_path` with ".part" after it and renamed when it is whole,
+ * so what was there before stays until then, and the paths may be the same. What
+ * is no file, but a folder, a pipe or a device, is not replaced. On failure
+ * nothing is left behind.                                                    */
 RWKV_API rwkv_result rwkv_quantize(const char *in_path, const char *out_path, rwkv_type type,
                                    rwkv_error *error);
 
@@ -7783,9 +7784,11 @@ RWKV_API rwkv_result rwkv_quantize_with(const char *in_path, const char *out_pat
     rwkv__choose_bits(&q.file);
     if (q.m->file.type > RWKV_TYPE_BF16)
         result = rwkv__fail(error, RWKV_ERR_UNSUPPORTED, 16,
-                            "%s: is of type %u, only types up to %u can be quantized", in_path,
-                            (uint64_t)q.m->file.type, (uint64_t)RWKV_TYPE_BF16);
+                            "%s: has type %u already, a file of 32 or 16 bits is needed", in_path,
+                            (uint64_t)q.m->file.type);
     else
+        result = rwkv_verify(q.m, error);
+    if (result == RWKV_OK)
         result = rwkv__run_quantizer(&q);
     rwkv__end_quantizer(&q);
     if (result == RWKV_OK && !rwkv__replace(out_path, q.part_path)) {

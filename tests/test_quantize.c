@@ -676,9 +676,22 @@ static void quantized_input(void)
     c = coded_read(&m, f.in);
     CHECK_INT(c.size, other.size);
     CHECK_SAME(c.data, other.data, c.size);
-    fails(&f, RWKV_TYPE_Q8, RWKV_ERR_UNSUPPORTED, "type 4");
+    fails(&f, RWKV_TYPE_Q8, RWKV_ERR_UNSUPPORTED, "type 4 already");
     free(other.memory);
     free(c.memory);
+    files_end(&f);
+    model_image_free(&m);
+}
+
+/* Its codes would have a checksum of their own, and nobody would ever know.  */
+static void damaged_input(void)
+{
+    model_image m = model_image_new(&shapes[1]);
+    files f;
+    m.data[m.size / 2] ^= 1;
+    f = files_new(&m);
+    fails(&f, RWKV_TYPE_Q8, RWKV_ERR_FORMAT, "damaged: the checksum of the data is ");
+    fails(&f, RWKV_TYPE_Q4, RWKV_ERR_FORMAT, "damaged: the checksum of the data is ");
     files_end(&f);
     model_image_free(&m);
 }
@@ -733,6 +746,7 @@ int main(int argc, char **argv)
     RUN(bad_arguments);
     RUN(bad_options);
     RUN(quantized_input);
+    RUN(damaged_input);
     RUN(bad_numbers);
     return test_end();
 }
