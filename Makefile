@@ -57,38 +57,46 @@ help:
 	@echo 'make clean    remove $B/'
 	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
 
-examples: $(EXAMPLES)
+# With another compiler, or other options, all is built anew.
+quoted = '$(subst ','\'',$(1))'
+$B/flags: force
+	@mkdir -p $B; printf '%s\n' $(call quoted,$(CC) $(CFLAGS) $(WARNINGS)) > $@.now; \
+		cmp -s $@.now $@ || cp $@.now $@; rm $@.now
+force:
 
-$B/%: examples/%.c rwkv.h $(wildcard examples/*.h)
+examples:
+	@$(MAKE) --no-print-directory -j2 $(EXAMPLES)
+
+$B/%: examples/%.c rwkv.h $(wildcard examples/*.h) $B/flags
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(WARNINGS) $(if $(filter threads,$*),$(PTHREAD)) $< -o $@ $(LDLIBS)
 
 # The implementation takes long to compile, so tests share it, all but those that look inside. Of
 # these, SCALAR do not test kernels: where that saves minutes, they are compiled without SIMD.
 INSIDE = $(shell grep -l 'define RWKV_IMPLEMENTATION' tests/test_*.c)
-$B/rwkv.o: tests/rwkv.c rwkv.h $(wildcard tests/simde/*.h)
+$B/rwkv.o: tests/rwkv.c rwkv.h $(wildcard tests/simde/*.h) $B/flags
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(filter-out -l% -Wl%,$(WARNINGS)) -c $< -o $@
 
 $B/test_parallel: examples/pool.h
 $B/test_soak: $B/twin.o
-$(TESTS) $(FUZZERS): $B/%: tests/%.c $B/rwkv.o rwkv.h $(wildcard tests/*.h)
+$(TESTS) $(FUZZERS): $B/%: tests/%.c $B/rwkv.o rwkv.h $(wildcard tests/*.h) $B/flags
 	@$(CC) $(CFLAGS) $(if $(filter $*,$(SCALAR)),-DRWKV_NO_SIMD) $(WARNINGS) $(PTHREAD) $< \
 		$(if $(filter $<,$(INSIDE)),,$B/rwkv.o) $(filter %/twin.o,$^) -o $@ $(LDLIBS)
 
 # rwkv.h with double for float, which is right and full of warnings
-$B/twin.o: tests/twin.c rwkv.h tests/twin.h tests/ref.h
+$B/twin.o: tests/twin.c rwkv.h tests/twin.h tests/ref.h $B/flags
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) -O3 -w -c $< -o $@
 
 $B/soak: tests/soak.c $B/rwkv.o $B/twin.o rwkv.h $(wildcard tests/*.h)
 	@$(CC) $(CFLAGS) $(WARNINGS) $(filter %.c %.o,$^) -o $@ $(LDLIBS)
 
-$B/encode: tests/encode.c rwkv.h
+$B/encode: tests/encode.c rwkv.h $B/flags
 	@mkdir -p $B
 	@$(CC) $(CFLAGS) $(WARNINGS) $< -o $@ $(LDLIBS)
 
-$B/bench $B/bench_text $B/quality: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h)
+$B/bench $B/bench_text $B/quality: $B/%: tests/%.c rwkv.h $(wildcard tests/*.h) $B/flags
 	@mkdir -p $B
 	$(CC) $(CFLAGS) $(OPENMP) $< -o $@ $(LDLIBS)
 
@@ -156,14 +164,13 @@ oom: $B/test_failures
 PAGE = $(addprefix examples/web/,index.html page.js picture.js worker.js rwkv.js) examples/story.rwkv
 FLAGS_web = --target=wasm32 -msimd128 -mbulk-memory -mnontrapping-fptoint -nostdlib -ffreestanding -fno-math-errno \
 	-Iexamples/web/libc -Wl,--no-entry,--strip-all,--stack-first,-z,stack-size=262144
-$B/web/rwkv.wasm: examples/web/rwkv_web.c rwkv.h $(wildcard examples/web/libc/*.h)
+$B/web/rwkv.wasm: examples/web/rwkv_web.c rwkv.h $(wildcard examples/web/libc/*.h) Makefile
 	@mkdir -p $B/web
 	clang -std=c99 -Wall -Wextra -Oz $(FLAGS_web) $< -o $@
 
+has_web = mkdir -p $B; echo 'int i;' | clang $(FLAGS_web) -x c - -o $B/has 2> /dev/null
 web:
-	@$(call optional,clang); mkdir -p $B; \
-	if ! echo 'int i;' | clang $(FLAGS_web) -x c - -o $B/has 2> /dev/null; then \
-		echo 'skipped: $@ (no lld, or a clang without wasm32)'; exit 0; fi; \
+	@$(has_web) || { echo 'make web needs clang, with wasm32 in it, and lld'; exit 1; }; \
 	$(MAKE) --no-print-directory $B/web/rwkv.wasm && cp $(PAGE) $B/web && \
 	echo 'now: python3 -m http.server -d $B/web, and http://localhost:8000 in a browser'
 
@@ -178,8 +185,9 @@ baremetal: $B/story-q8.rwkv
 	@CC='$(CC)' LARGE=$B/story-q8.rwkv sh tests/baremetal.sh $B/baremetal
 
 # npm's playwright-core drives a chromium that is installed; it brings none
-web-test: web $B/complete $B/story-q8.rwkv
-	@$(call optional,node); if [ ! -f $B/web/rwkv.wasm ]; then echo 'skipped: $@ (no page)'; exit 0; fi; \
+web-test: $B/complete $B/story-q8.rwkv
+	@$(call optional,node); $(has_web) || { echo 'skipped: $@ (no clang with wasm32, or no lld)'; exit 0; }; \
+	$(MAKE) --no-print-directory web && \
 	if command -v chromium > /dev/null && [ ! -d $B/npm/node_modules/playwright-core ]; then \
 		npm install --prefix $B/npm playwright-core@1.65.1 > $B/npm.log 2>&1 || true; fi; \
 	node tests/test_web.mjs $B
@@ -380,5 +388,5 @@ clean:
 
 .PHONY: help examples demo size baremetal web web-test test bench bench_text quality oom check lint asan \
 	ubsan msan tsan \
-	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate \
+	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate force \
 	cover cover-branches cover-kernels cover-mcdc prove soak oracle clean
