@@ -39,7 +39,8 @@ version() { "$1" --version | head -n 1; }
 # processor | compiler's version | configuration | bytes
 measure() {
     processors | while IFS='|' read -r processor compiler; do
-        command -v "${compiler%% *}" > /dev/null || continue
+        command -v "${compiler%% *}" > /dev/null ||
+            { echo "skipped: $processor (${compiler%% *} is not installed)"; continue; }
         switches=
         configurations | while IFS='|' read -r name more; do
             switches="$switches $more"
@@ -68,7 +69,9 @@ fi
 measure > "$work/now"
 passed=0
 failed=0
+grep '^skipped' "$work/now"
 while IFS='|' read -r processor compiler name bytes; do
+    [ "$name" ] || continue
     was=$(awk -F'|' -v p="$processor" -v c="$compiler" -v n="$name" '$1 == p && $2 == c && $3 == n { print $4 }' tests/size.txt)
     if [ -z "$was" ]; then
         echo "skipped: $processor, $name: tests/size.txt has no sizes of $compiler"
