@@ -94,7 +94,7 @@ static void obey(chat *c, const char *line, size_t size)
     if (!*file && c->file.size) file = c->file.bytes;
     if (strlen(line) < size) warn("there is a NUL in the command %s", line);
     else if (strcmp(line, "/reset") == 0) { begin_text(c->model, c->state, 1); c->answered = 0; }
-    else if (strcmp(line, "/retry") == 0 && !c->answered) warn("/retry: there is no answer yet");
+    else if (strcmp(line, "/retry") == 0 && !c->answered) warn("/retry: there is no answer to the last line here");
     else if (strcmp(line, "/retry") == 0) { rwkv_state_copy(c->state, c->asked); answer(c); }
     else if (strcmp(line, "/help") == 0) fputs("(" COMMANDS "; // is a /)\n", stderr);
     else if (!save && !load) warn("%s: the commands are " COMMANDS ", and // is a /", line);

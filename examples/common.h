@@ -111,24 +111,29 @@ static inline int is_terminal(FILE *file)
 
 static volatile sig_atomic_t interrupted;
 
-static inline void on_interrupt(int number) { (void)number; interrupted = 1; }
+static inline void on_signal(int number) { interrupted = number; }
 
-/* From now on Ctrl-C sets `interrupted`, once: a second one ends the program.
+/* From now on this signal sets `interrupted`, once: a second one ends the program.
  * Nothing changes if the program was started to ignore it.                    */
-static inline void catch_interrupt(void)
+static inline void catch_signal(int number)
 {
 #ifdef SA_RESTART
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt;
+    action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
-    interrupted = 0;
-    if (sigaction(SIGINT, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-        sigaction(SIGINT, &action, NULL);
+    if (sigaction(number, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(number, &action, NULL);
 #else
-    interrupted = 0;
-    if (signal(SIGINT, on_interrupt) == SIG_IGN) signal(SIGINT, SIG_IGN);
+    if (signal(number, on_signal) == SIG_IGN) signal(number, SIG_IGN);
 #endif
+}
+
+/* Ctrl-C. */
+static inline void catch_interrupt(void)
+{
+    interrupted = 0;
+    catch_signal(SIGINT);
 }
 
 /* Ctrl-C ends the program again. */

@@ -139,5 +139,5 @@ int main(int argc, char **argv)
     free(s.sampler.counts);
     rwkv_state_free(state);
     rwkv_free(model);
-    return interrupted ? 130 : 0;
+    return interrupted ? 128 + SIGINT : 0;
 }

@@ -55,7 +55,7 @@ static void show(const archive *a, const progress *p, int end)
 static void report(const archive *a, void *user)
 {
     progress *p = (progress *)user;
-    if (interrupted) exit(130);
+    if (interrupted) exit(128 + interrupted);
     if (!p->width || seconds() < p->next) return;
     show(a, p, 0);
     p->next = seconds() + 0.25;
@@ -104,6 +104,10 @@ int main(int argc, char **argv)
     a.out = stdout;
     atexit(discard);
     catch_interrupt();
+    catch_signal(SIGTERM);
+#ifdef SIGHUP
+    catch_signal(SIGHUP);
+#endif
     if (to_file && !out_open(&out, words[2])) fail(1, "%s: %s", words[2], strerror(errno));
     if (to_file) a.out = out.file;
     p.size = bytes_left(a.in);

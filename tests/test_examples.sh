@@ -1013,6 +1013,12 @@ os.write(fd, b"\003")
 text, status = end(pid, fd)
 check("Ctrl-C: compress leaves nothing behind", status == 130 and
       not [name for name in os.listdir(where) if name.startswith("zero.z")], (text, status))
+pid, fd = start("compress", model, "/dev/zero", where + "/zero.z")
+until(pid, fd, lambda t: len(t) > 100)
+os.kill(pid, signal.SIGTERM)
+text, status = end(pid, fd)
+check("nor when it is told to end", status == 143 and
+      not [name for name in os.listdir(where) if name.startswith("zero.z")], (text, status))
 endless = ["--temperature", "0", "--length", "2000000000"]
 pid, fd = start("complete", "--no-stop", *(endless + [model, "One"]))
 until(pid, fd, lambda t: len(t) > 1000)
@@ -1044,7 +1050,7 @@ END
 if command -v python3 >/dev/null && python3 -c 'import termios' 2>/dev/null; then
     python3 "$T/terminal.py" "$MODEL" "$T" >"$T/out" 2>&1
     status=$?
-    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 18" ]
+    check "on a terminal: $(tail -n 1 "$T/out")" [ "$status, $(wc -l <"$T/out")" = "0, 19" ]
 else
     echo "skipped: no python3 with termios to be a terminal"
 fi
@@ -1067,12 +1073,20 @@ while IFS= read -r command; do
     printf '%s\n' "$command" | sed "s|build/|$T/|g; s|examples/story.rwkv|$MODEL|" >"$T/command"
     sh "$T/command" 2>&1 </dev/null | sed 's/^/    /; s/ *$//'
 done <"$T/commands" >"$T/again"
-# Sizes in memory are not the same everywhere.
-sizes() { sed 's/^ *[1-9][0-9]* bytes  /N bytes  /'; }
+# Sizes in memory are those where a pointer has 64 bits.
+sizes() { if [ "$(getconf LONG_BIT)" = 64 ]; then cat; else sed 's/^ *[1-9][0-9]* bytes  /N bytes  /'; fi; }
 awk '/^    [$] / { on = 1 } on && !/^    / && NF { on = 0 } on && !/^$/' README.md | sizes >"$T/out"
 check "README: commands are shown" [ "$(wc -l <"$T/commands")" -gt 5 ]
 sed '/^$/d' "$T/again" | sizes >"$T/expected"
 check "README: what it shows is what they print" same expected out
+
+# The models are those that MODEL.md tells of.
+if command -v sha256sum >/dev/null; then
+    for file in story.rwkv baremetal/small.rwkv; do
+        hash=$(sha256sum <"examples/$file" | cut -d' ' -f1)
+        check "MODEL.md: the SHA-256 of $file is $hash" grep -q "^| .$(basename $file). | .$hash. |" examples/MODEL.md
+    done
+fi
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -1,7 +1,7 @@
 #!/bin/sh
-# test_packages.sh: the example in the header's comment, and the programs of examples/ that are not C
-# alone, each with its own tool: C++, Python, CMake. They write what the C programs write. Run from the repository root; CC and CXX compile. The
-# last line is "N passed, M failed".
+# test_packages.sh: the example in the header's comment, a model inside a program as README has it, and the programs of examples/ that are not C
+# alone, each with its own tool: C++, Python, CMake. They write what the C programs write. Run from
+# the repository root; CC and CXX compile. The last line is "N passed, M failed".
 set -u
 CC=${CC:-cc}
 CXX=${CXX:-c++}
@@ -63,6 +63,24 @@ check 'it writes the likeliest text' sh -c "cd '$T' && ./example > out && cmp ou
 rm -f "$T/story.rwkv"
 check 'without a model it says so' fails 'no such file' sh -c "cd '$T' && ./example"
 
+# ---- a model inside a program: README
+block() { sed -n '/^A model becomes part of a program/,/^`make size`/p' README.md | sed -n '/^```c/,/^```$/p' | sed '/^```/d'; }
+{
+    printf '#define RWKV_IMPLEMENTATION\n#include "rwkv.h"\n'
+    block | sed '/^$/,$d'
+    printf 'int main(void)\n{\nrwkv_options options = {0};\nrwkv_error error;\nrwkv_model *model;\n'
+    block | sed '1,/^$/d'
+    printf 'return !model || rwkv_verify(model, &error) != RWKV_OK;\n}\n'
+} > "$T/inside.c"
+cp $MODEL "$T/model.rwkv"
+printf '%s\n' '__asm__(".section .rodata\n.incbin \"LICENSE\"\n.text");' > "$T/has.c"
+if $CC -c "$T/has.c" -o "$T/has.o" 2> "$T/said"; then
+    check 'a model inside a program compiles' $CC -O1 -w -DRWKV_NO_SIMD -I. -I"$T" "$T/inside.c" -o "$T/inside" -lm
+    check 'and is whole' "$T/inside"
+else
+    echo "skipped: a model inside a program ($CC cannot)"
+fi
+
 # ---- other languages, and builds ------------------------------------------------------------------
 if have "$CXX"; then
     check 'C++: it compiles without a warning' $CXX -std=c++11 -pedantic -Wall -Wextra -Wshadow -Werror -O1 \
@@ -70,7 +88,7 @@ if have "$CXX"; then
     check 'C++: it writes what hello.c writes' writes "$T/expected" "$T/story" $MODEL
     check 'C++: no model' fails 'no such file' "$T/story" "$T/none"
     check 'C++: no model file' fails 'not a model file' "$T/story" README.md
-    check 'C++: a model without a vocabulary' fails 'unsupported\|not supported\|lacks' "$T/story" tests/fixtures/f32.rwkv
+    check 'C++: a model without a vocabulary' fails 'no vocabulary' "$T/story" tests/fixtures/f32.rwkv
 else
     echo "skipped: C++ ($CXX is not installed)"
 fi
@@ -87,6 +105,9 @@ else
     check 'Python: no model' fails 'no such file' python3 examples/python/rwkv.py "$T/librwkv.so" "$T/none" x
     check 'Python: no model file' fails 'not a model file' \
         python3 examples/python/rwkv.py "$T/librwkv.so" README.md x
+    check 'Python: no vocabulary' fails 'unsupported\|lacks' \
+        python3 examples/python/rwkv.py "$T/librwkv.so" tests/fixtures/f32.rwkv x
+    check 'Python: no prompt' fails 'usage: ' python3 examples/python/rwkv.py "$T/librwkv.so" $MODEL
     check 'Python: no library' fails 'rwkv.py: ' python3 examples/python/rwkv.py "$T/none" $MODEL x
 fi
 
@@ -97,6 +118,19 @@ if have cmake; then
     likeliest 60
     check 'CMake: it writes the likeliest text' writes "$T/likeliest" "$T/cmake/tell" $MODEL
     check 'CMake: no model' fails 'no such file' "$T/cmake/tell" "$T/none"
+    check 'CMake: a model without a vocabulary' fails 'no vocabulary' "$T/cmake/tell" tests/fixtures/f32.rwkv
+    # a project elsewhere, where no other rwkv.h is, fetches it by the lines in the comment; without a net
+    mkdir "$T/fetched" "$T/fetched/from"
+    cp examples/cmake/* "$T/fetched"
+    cp rwkv.h "$T/fetched/from"
+    sed -n '/^#  *include(FetchContent)/,/^#  *set(RWKV_FOLDER/s/^#  *//p' examples/cmake/CMakeLists.txt |
+        sed "s|GIT_REPOSITORY .*)|SOURCE_DIR $T/fetched/from)|" > "$T/lines"
+    sed "/^set(RWKV_FOLDER/{r $T/lines
+        d;}" examples/cmake/CMakeLists.txt > "$T/fetched/CMakeLists.txt"
+    check 'CMake: a project that fetches it: configure' cmake -S "$T/fetched" -B "$T/fetched/build" \
+        -DCMAKE_C_COMPILER="$(command -v "$CC")" -DCMAKE_C_FLAGS=-DRWKV_NO_SIMD
+    check 'CMake: and build' cmake --build "$T/fetched/build"
+    check 'CMake: it writes the same' writes "$T/likeliest" "$T/fetched/build/tell" $MODEL
 else
     echo 'skipped: CMake (cmake is not installed)'
 fi

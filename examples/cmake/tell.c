@@ -17,6 +17,7 @@ int main(int argc, char **argv)
         token = rwkv_sample(&sampler, state);
         if (token == 0) break;
         bytes = rwkv_token_bytes(model, token, &size);
+        if (!bytes) return fprintf(stderr, "tell: no vocabulary in the model\n"), 1;
         fwrite(bytes, 1, (size_t)size, stdout);
     }
     putchar('\n');

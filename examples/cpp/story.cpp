@@ -37,6 +37,7 @@ public:
         std::vector<int> tokens(3 * text.size());
         const int n = rwkv_tokenize(model_.get(), text.data(), text.size(), tokens.data(),
                                     static_cast<int>(tokens.size()));
+        if (n == -RWKV_ERR_UNSUPPORTED) throw std::runtime_error("no vocabulary in the model");
         if (n < 0) throw std::runtime_error(rwkv_result_string(static_cast<rwkv_result>(-n)));
         rwkv_eval_sequence(tokens.data(), n, state_.get());
     }

@@ -2,11 +2,12 @@
 """rwkv.py: the header from Python, by ctypes, with nothing to install.
 
     printf '#define RWKV_IMPLEMENTATION\\n#include "rwkv.h"\\n' | \\
-        cc -O2 -shared -fPIC -I. -x c - -o librwkv.so -lm
-    python3 examples/python/rwkv.py ./librwkv.so examples/story.rwkv "Once upon a time"
+        cc -O2 -shared -fPIC -I. -x c - -o build/librwkv.so -lm
+    python3 examples/python/rwkv.py build/librwkv.so examples/story.rwkv "Once upon a time"
 """
 import codecs
 import ctypes
+import os
 import sys
 
 POINTER, INT = ctypes.c_void_p, ctypes.c_int
@@ -34,11 +35,11 @@ class Model:
                 ('tokenize', INT, POINTER, ctypes.c_char_p, ctypes.c_size_t, ctypes.POINTER(INT), INT),
                 ('token_bytes', POINTER, POINTER, INT, ctypes.POINTER(INT)),
                 ('eval', POINTER, INT, POINTER), ('eval_sequence', POINTER, ctypes.POINTER(INT), INT, POINTER),
-                ('sample', INT, ctypes.POINTER(Sampler), POINTER)):
+                ('sample', INT, ctypes.POINTER(Sampler), POINTER), ('result_string', ctypes.c_char_p, INT)):
             function = getattr(self.c, 'rwkv_' + name)
             function.restype, function.argtypes = result, arguments
         error = Error()
-        self.model = self.c.rwkv_load(path.encode(), None, error)
+        self.model = self.c.rwkv_load(os.fsencode(path), None, error)
         if not self.model:
             raise ValueError(error.message.decode())
         self.state = self.c.rwkv_state_new(self.model)
@@ -51,7 +52,7 @@ class Model:
         tokens = (INT * (3 * len(data)))()
         n = self.c.rwkv_tokenize(self.model, data, len(data), tokens, len(tokens))
         if n < 0:
-            raise ValueError('the model has no tokens for this text')
+            raise ValueError(f'the model cannot read this text: {self.c.rwkv_result_string(-n).decode()}')
         self.c.rwkv_eval_sequence(tokens, n, self.state)
 
     def write(self, length, sampler):
@@ -64,6 +65,7 @@ class Model:
             at = self.c.rwkv_token_bytes(self.model, token, size)
             yield characters.decode(ctypes.string_at(at, size.value))
             self.c.rwkv_eval(token, self.state)
+        yield characters.decode(b'', True)
 
     def close(self):
         self.c.rwkv_state_free(self.state)
@@ -71,6 +73,8 @@ class Model:
 
 
 if __name__ == '__main__':
+    if len(sys.argv) != 4:
+        sys.exit('usage: rwkv.py LIBRARY MODEL PROMPT')
     try:
         model = Model(*sys.argv[1:3])
         model.read(sys.argv[3])
