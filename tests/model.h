@@ -953,6 +953,33 @@ static inline void image_fix(model_image *m)
     image_fix_header(m);
 }
 
+/* Leave out n bytes of the vocabulary, from byte `at` of it on, after its counts have been made to
+ * say so.                                                                     */
+static inline void image_cut_vocabulary(model_image *m, size_t at, size_t n)
+{
+    size_t had = (size_t)get64(m->data + AT_VOCAB_BYTES), begin = m->size - had, words, bytes;
+    uint8_t *v = m->data + begin;
+    uint32_t V = get32(m->data + AT_VOCAB), pairs = get32(v + 8);
+    words = 4 + (size_t)V + 1 + 3 * (size_t)get32(v) + (pairs ? (size_t)V + 1 + 2 * (size_t)pairs : 0) +
+            get32(v + 12);
+    memmove(v + at, v + at + n, had - at - n);
+    memset(v + had - n, 0, n);
+    bytes = (size_t)round_up(4 * words + get32(v + 4), 64);
+    m->size = begin + bytes;
+    put64(m->data + AT_VOCAB_BYTES, bytes);
+    put64(m->data + AT_FILE_BYTES, m->size);
+    image_fix(m);
+}
+
+/* Make the checksum of a saved state right again: that of what is before it, xor that of the
+ * numbers.                                                                    */
+enum { SAVE_HEADER = 64, AT_SAVE_CRC = 60 };
+static inline void saved_fix(uint8_t *blob, size_t size)
+{
+    put32(blob + AT_SAVE_CRC, crc32_bytes(0, blob, AT_SAVE_CRC) ^
+                                  crc32_bytes(0, blob + SAVE_HEADER, size - SAVE_HEADER));
+}
+
 /* Where a tensor of the image is.                                            */
 static inline tensor image_find(const model_image *m, tensor_role role, int layer)
 {

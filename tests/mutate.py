@@ -58,6 +58,12 @@ EQUIVALENT = {
     'return 2;': 'true as 1 is',
     'if (0 && size < RWKV__SAVE_HEADER || memcmp(h, expected, 12) != 0)': 'no saved state is so short',
     'if (size <= RWKV__SAVE_HEADER || memcmp(h, expected, 12) != 0)': 'the same',
+    'const uint64_t size = (uint64_t)(value <= 0 ? -(int64_t)value : value);': '0 is its own negative',
+    'value < 1 ? "-" : "", size, (uint64_t)highest);': 'nothing is said of 0',
+    'value <= 0 ? "-" : "", size, (uint64_t)highest);': 'nothing is said of 0',
+    'if (rwkv__state_size(m) >= SIZE_MAX / 2)': 'no state has just that size',
+    '*offset = id < RWKV__TENSORS ? f->offset[id] + *layer * f->layer_bytes : 1;':
+        'nobody looks at it after the last tensor',
     '*offset = id <= RWKV__TENSORS ? f->offset[id] + *layer * f->layer_bytes : 0;':
         'nobody looks at it after the last tensor',
 }

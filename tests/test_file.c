@@ -173,6 +173,46 @@ static void tokenizer_without_its_tables(void)
     model_image_free(&m);
 }
 
+/* Of World there must be a trie, even if the counts are right without.       */
+static void world_without_a_trie(void)
+{
+    model_image m = model_image_new(&base_shape);
+    uint8_t *v = m.data + m.size - get64(m.data + AT_VOCAB_BYTES);
+    const size_t cells = get32(v);
+    rwkv_error error;
+    put32(v, 0);
+    image_cut_vocabulary(&m, 16 + 4 * ((size_t)base_shape.V + 1), 12 * cells);
+    CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+    CHECK_STR(error.message,
+              "vocabulary: 0 cells, 0 merges, 0 words about text: not tokenizer 2");
+    model_image_free(&m);
+}
+
+/* Which number is wrong, and what it should be.                              */
+static void sizes_that_do_not_fit(void)
+{
+    model_image m = model_image_new(&base_shape);
+    const uint64_t had = get64(m.data + AT_VOCAB_BYTES), most = (uint64_t)1 << 40;
+    rwkv_error error;
+    char message[100];
+    put64(m.data + AT_FILE_BYTES, m.size + 64);
+    image_fix_header(&m);
+    CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+    snprintf(message, sizeof message, "header: file_bytes is %lu, the dimensions make %lu",
+             (unsigned long)m.size + 64, (unsigned long)m.size);
+    CHECK_STR(error.message, message);
+    put64(m.data + AT_FILE_BYTES, m.size - had + most); /* a size that may be      */
+    put64(m.data + AT_VOCAB_BYTES, most);
+    image_fix_header(&m);
+    CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+    CHECK_MSG(number_in(error.message, m.size), "%s", error.message); /* the file ends       */
+    put64(m.data + AT_VOCAB_BYTES, most + 64);
+    image_fix_header(&m);
+    CHECK(rwkv_load_memory(m.data, m.size, NULL, &error) == NULL);
+    CHECK_STR(error.message, "header: vocabulary of 1099511627840 bytes for tokenizer 2");
+    model_image_free(&m);
+}
+
 static void magic_and_reserved_bytes(void)
 {
     model_image m = model_image_new(&base_shape);
@@ -985,6 +1025,8 @@ int main(int argc, char **argv)
     RUN(magic_and_reserved_bytes);
     RUN(bits_of_the_matrices);
     RUN(every_bit_is_checked);
+    RUN(world_without_a_trie);
+    RUN(sizes_that_do_not_fit);
     RUN(flips_with_a_right_checksum);
     RUN(extreme_numbers);
     RUN(other_shapes);

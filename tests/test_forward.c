@@ -244,7 +244,7 @@ static void check_long(rwkv_type type)
     enum { TOKENS = 200 };
     static const int some_chunks[] = {0, 1, 5, 12, 100, 65};
     static const int lengths[] = {1, 11, 13, 24, 63, 65, 83, 85, 97, 129, 169, TOKENS};
-    shape s = {200, 192, 272, 700, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 8};
+    shape s = {200, 192, 530, 700, 2, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 8};
     model_image m;
     rwkv_model *model;
     rwkv_state *one, *state;

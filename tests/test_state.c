@@ -440,6 +440,33 @@ static void corrupt_states_are_refused(void)
     scene_close(&c);
 }
 
+/* Each byte of the header, with a checksum that is right: of bytes 16 to 23 depends which model it
+ * belongs to.                                                                 */
+static void every_byte_of_the_header_counts(void)
+{
+    static const shape tiny = {5, 2, 3, 2, 1, RWKV_TYPE_F32, TOKENIZER_NONE, PLAIN, 1};
+    scene c;
+    rwkv_state *state;
+    uint8_t *data;
+    size_t bytes, i;
+    scene_open(&c, &tiny);
+    state = rwkv_state_new(c.model);
+    CHECK(rwkv_eval(1, state) != NULL);
+    data = saved(state, &bytes);
+    for (i = 0; i < AT_SAVE_CRC; i++) {
+        data[i] ^= i == 12 ? 3 : 0x40; /* 12: whether there are logits, 1 or 0        */
+        saved_fix(data, bytes);
+        CHECK_MSG(rwkv_state_load(state, data, bytes) ==
+                      (i >= 16 && i < 24 ? RWKV_ERR_MISMATCH : RWKV_ERR_FORMAT), "byte %lu", (unsigned long)i);
+        data[i] ^= i == 12 ? 3 : 0x40;
+    }
+    saved_fix(data, bytes);
+    CHECK_INT(rwkv_state_load(state, data, bytes), RWKV_OK);
+    free(data);
+    rwkv_state_free(state);
+    scene_close(&c);
+}
+
 /* Of another file: other weights, another type, another shape.               */
 static void foreign_states_are_refused(void)
 {
@@ -557,6 +584,7 @@ int main(int argc, char **argv)
     RUN(saved_states_go_on);
     RUN(saved_numbers_are_readable);
     RUN(corrupt_states_are_refused);
+    RUN(every_byte_of_the_header_counts);
     RUN(foreign_states_are_refused);
     RUN(empty_state_is_saved);
     RUN(a_long_run);
