@@ -298,7 +298,7 @@ prove:
 # The kernels and the loader's conditions (each must be seen to decide: MC/DC) have builds of their own.
 COVER = test_errors test_failures test_file test_model test_state test_utf8 test_tokenizer test_sampler \
 	fuzz_load fuzz_state fuzz_vocab fuzz_text fuzz_sampler fuzz_api
-COVER_MCDC = test_errors test_failures test_file test_model test_tokenizer fuzz_load fuzz_vocab
+COVER_MCDC = test_errors test_failures test_file test_forward test_model test_tokenizer fuzz_load fuzz_vocab
 COVERAGE = -O0 --coverage -Dalways_inline=noinline --param logical-op-non-short-circuit=0
 cover:
 	@$(MAKE) --no-print-directory -k cover-branches cover-kernels cover-mcdc

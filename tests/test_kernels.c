@@ -403,7 +403,7 @@ static void kernels_stay_within_their_buffers(void)
             for (type = RWKV_TYPE_F32; type <= RWKV_TYPE_BF16; type++)
                 for (i = 0; i < 5; i++)
                     for (j = 0; j < 7; j++)
-                        for (k = 0; k < (TEST_SLOW_MACHINE ? 2 : 5); k++)
+                        for (k = 0; k < (TEST_SLOW_MACHINE && (i != 3 || j != 5) ? 2 : 5); k++)
                             for (by = 0; by < 2; by++)
                                 call_matmul(&kernels, &b, (rwkv_type)type, rows[i], columns[j],
                                             tokens[k], by);
