@@ -385,6 +385,7 @@ static void kernels_stay_within_their_buffers(void)
     static const size_t widths[] = {1, 7, 15, 16, 17, 33, 255, 256, 257, 300, 513};
     static const size_t rows[] = {1, 16, 37, 128, 261}, columns[] = {1, 3, 16, 255, 256, 257, 530};
     static const size_t tokens[] = {1, 2, 5, 14, 29};
+    float sums[16], ones[16];
     const char *isa;
     uint64_t first = 0;
     size_t i, j, k;
@@ -392,6 +393,9 @@ static void kernels_stay_within_their_buffers(void)
     for (n = 0; (isa = rwkv_isa_available(n)) != NULL; n++) {
         rwkv__kernels kernels;
         CHECK(rwkv__kernels_choose(&kernels, isa));
+        for (i = 0; i < 16; i++) sums[i] = (float)i, ones[i] = 1; /* it is for the quantizer  */
+        kernels.axpy(sums, ones, 0.5f, 16);
+        for (i = 0; i < 16; i++) CHECK(sums[i] - (float)i == 0.5f);
         for (side = GUARD_BEGIN; side <= GUARD_END; side++) {
             room b;
             memset(&b, 0, sizeof b);

@@ -152,6 +152,7 @@ static void check_bad_option(int value, int threads)
     snprintf(number, sizeof number, "%d", value);
     CHECK_MSG(strstr(error.message, number) && strstr(error.message, name), "%d: %s", value,
               error.message);
+    CHECK_INT(error.offset, 0);
     model_image_free(&m);
 }
 

@@ -1043,6 +1043,18 @@ static void bpe_lies(void)
                      decomposed + 8);
     check_refused_at(m, decomposed + 12, 7, "decomposition 1 makes 10 bytes of 2", decomposed + 8);
     check_refused(m, decomposed + 4, 7, "decomposition 0 makes 10 bytes of 2");
+    /* the bytes of the first of its characters, around where they become more        */
+    old = get32(section + sequence);
+    for (i = 0; i < 6; i++) {
+        static const uint32_t last[6] = {0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000};
+        char message[60];
+        snprintf(message, sizeof message, "decomposition 0 makes %d bytes of 2",
+                 10 - (old < 0x80 ? 1 : old < 0x800 ? 2 : 3) + 1 + ((int)i + 1) / 2);
+        put32(m->data + (section - m->data) + sequence, last[i]);
+        check_refused(m, decomposed + 4, 7, message);
+    }
+    put32(m->data + (section - m->data) + sequence, old);
+    image_fix(m);
     check_refused(m, composed + 8, 0x10ffff, "composition 0 makes 4 bytes of 3");
     check_refused_at(m, composed + 12 + 8, 0x10ffff, "composition 1 makes 4 bytes of 3",
                      composed + 12);
