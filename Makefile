@@ -240,7 +240,8 @@ tsan:
 	$(call sanitize,tsan_openmp,-fsanitize=thread -fopenmp,test_parallel)
 
 # What valgrind sees and sanitizers do not: the code as it is compiled for use. What is only possibly
-# lost is a model or a state: they begin somewhere inside their block, for the alignment.
+# lost is a model or a state: they begin somewhere inside their block, for the alignment. helgrind
+# knows POSIX's locks, joins and no atomics, of which the pool is made: tsan looks at that.
 MEMCHECK = $(notdir $(FUZZERS)) test_fixtures test_file test_state test_model test_errors
 LEAKS = --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 valgrind:
@@ -248,7 +249,8 @@ valgrind:
 	$(MAKE) --no-print-directory -j2 B=$B/valgrind CFLAGS='-O2 -g -DTEST_SLOW_MACHINE=1' \
 		$(MEMCHECK:%=$B/valgrind/%) $B/valgrind/test_parallel && \
 	RUN='valgrind -q --error-exitcode=9 $(LEAKS)' sh tests/run.sh $(MEMCHECK:%=$B/valgrind/%) && \
-	RUN='valgrind -q --error-exitcode=9 --tool=helgrind' sh tests/run.sh $B/valgrind/test_parallel
+	for name in on_threads several_states_at_once; do valgrind -q --error-exitcode=9 --tool=helgrind \
+		--suppressions=tests/helgrind.supp $B/valgrind/test_parallel $$name || exit; done
 
 # The corpus is the beginning and stays as it is; new inputs go to $B/fuzz, and findings to
 # $B/fuzz/NAME-*. To take up new inputs: fuzz_NAME -merge=1 tests/corpus/fuzz_NAME FOLDER
