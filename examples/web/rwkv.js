@@ -37,6 +37,15 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
+// The object that these bytes are as JSON; an empty one if they are none.
+function noteIn(bytes) {
+  try {
+    return Object(JSON.parse(new TextDecoder().decode(bytes)));
+  } catch {
+    return {};
+  }
+}
+
 export class Session {
   // A session with the model in `file`, a File or another Blob. `report` is told how many of its
   // bytes have been read, now and then.
@@ -196,12 +205,12 @@ export class Session {
     if (end < 0 || new DataView(bytes.buffer).getUint32(end, true) !== crc32(bytes.subarray(0, end))) {
       throw new Error('This is no saved state, or a damaged one: its checksum is not that of its bytes.');
     }
+    const note = noteIn(bytes.subarray(size, Math.max(size, end)));
     const at = this.#room(size, 'the state');
     this.#put(at, bytes.subarray(0, Math.min(size, end)));
     const result = size <= end ? this.#wasm.restore(at) : MISMATCH;
     if (result === MISMATCH) throw new Error('This is a state of another model: open that model first.');
     if (result) throw new Error(`This is no saved state: ${this.#why(result)}.`);
-    const note = JSON.parse(new TextDecoder().decode(bytes.subarray(size, end)));
     this.#ended = note.ended === true;
     this.unread = 0;
     return note;
