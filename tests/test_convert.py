@@ -931,7 +931,8 @@ def other_files():
             file.write(data)
         refused(what, path, words)
     refused('no file', in_folder('none'), 'none')
-    refused('a folder', FOLDER, 'directory', target=in_folder('x'))
+    os.mkdir(in_folder('folder'))
+    refused('a folder', in_folder('folder'), 'directory', target=in_folder('x'))
     if hasattr(os, 'mkfifo'):
         os.mkfifo(in_folder('pipe'))
         refused('a pipe', in_folder('pipe'), 'regular')

@@ -1,6 +1,5 @@
 /* test_sampler.c: the sampler against its documented order, done naively. */
-#define RWKV_IMPLEMENTATION
-#include "../rwkv.h"
+#include "inside.h"
 #include "test.h"
 #include "model.h"
 
@@ -497,7 +496,7 @@ static void long_tail(void)
     int i, ties, expected = 0;
     double sum = 0, reached = 0;
     for (i = 0; i < N; i++) work[i] = i ? 2e-8f : 1.0f;
-    cut = rwkv__cut(work, N, 0.999, N, &ties);
+    cut = inside_cut(work, N, 0.999, N, &ties);
     CHECK(cut == 2e-8f && ties == N - 1); /* all of the tail are equal */
     p[0] = 1;
     for (i = 1; i < N; i++) p[i] = 2e-8f * (1 - 1e-2f * (float)i / N);
@@ -505,14 +504,14 @@ static void long_tail(void)
     while (reached < 0.999 * sum) reached += (double)p[expected++];
     CHECK_MSG(expected > 1000 && expected < N / 2, "%d", expected);
     memcpy(work, p, N * sizeof *p);
-    cut = rwkv__cut(work, N, 0.999, N, &ties);
+    cut = inside_cut(work, N, 0.999, N, &ties);
     CHECK_MSG(cut == p[expected - 1], "%.9g, expected %.9g", (double)cut, (double)p[expected - 1]);
     for (i = 1; i <= N; i += i < 20 ? 1 : 997) { /* the k-th largest */
         memcpy(work, p, N * sizeof *p);
-        cut = rwkv__cut(work, N, 1, i, &ties);
+        cut = inside_cut(work, N, 1, i, &ties);
         CHECK_MSG(cut == p[i - 1] && ties >= 1, "%d: %.9g, %d of it", i, (double)cut, ties);
         memcpy(work, p, N * sizeof *p);
-        cut = rwkv__cut(work, N, 0.999, i, &ties); /* the fewer of the two */
+        cut = inside_cut(work, N, 0.999, i, &ties); /* the fewer of the two */
         CHECK_MSG(cut == p[(i < expected ? i : expected) - 1], "%d: %.9g", i, (double)cut);
     }
     free(work);
