@@ -646,6 +646,7 @@ static void check_cut(const model_image *m, size_t size)
               (unsigned long)size, (unsigned long)m->size);
     CHECK_INT(error.code, RWKV_ERR_FORMAT);
     CHECK_MSG(number_in(error.message, size), "%lu bytes: %s", (unsigned long)size, error.message);
+    CHECK((strstr(error.message, "header: file ends") != NULL) == (size < HEADER_BYTES));
     CHECK(heap.calls > 0 && heap.live == 0 && heap.errors == 0);
     free(cut);
 }

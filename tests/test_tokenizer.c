@@ -993,7 +993,8 @@ static void bpe_lies(void)
     const uint8_t *section = s.m.data ? s.m.data + s.m.size - get64(s.m.data + AT_VOCAB_BYTES) : NULL;
     model_image *m = &s.m;
     uint32_t V = s.ref.V, none = 0xFFFFFFFFu, i, old;
-    size_t words, first, run, special, block, decomposed, sequence, composed;
+    char message[80];
+    size_t cell, words, first, run, special, block, decomposed, sequence, composed;
     if (!s.model) return;
     first = (size_t)(s.ref.first_pair - section);
     run = (size_t)(s.ref.run - section);
@@ -1016,6 +1017,9 @@ static void bpe_lies(void)
     check_refused(m, 16, 1, "bytes");
     check_refused(m, 16 + 4 * 300, none, "bytes of token");
     check_refused(m, 16 + 4 * 300, 0, "bytes of token 299");
+    cell = 16 + 4 * ((size_t)V + 1);
+    check_refused_at(m, cell + 12 + 8, V + 1, "token + 1 of trie cell 1", cell + 12 + 8);
+    check_taken(m, cell + 12 + 8, V);
     check_refused(m, first, 1, "merges");
     check_refused(m, first + 4 * 100, none, "merges of token");
     check_refused(m, first + 4 * V, get32(section + 8) + 1, "merges of token");
@@ -1029,7 +1033,10 @@ static void bpe_lies(void)
     check_refused(m, special + 8, 0, "special text 0");
     check_refused_at(m, special + 12 + 8, none, "special text 1", special + 12);
     i = get32(section + special + 12 + 4); /* where that begins                          */
-    check_refused_at(m, special + 12 + 8, get32(section + 4) - i + 1, "special text 1", special + 12);
+    old = get32(section + 4);
+    snprintf(message, sizeof message, "special text 1 is bytes %u to %u, there are %u", (unsigned)i,
+             (unsigned)old + 1, (unsigned)old);
+    check_refused_at(m, special + 12 + 8, old - i + 1, message, special + 12);
     check_taken(m, special + 12 + 8, get32(section + 4) - i);
     check_taken(m, special, V - 1);
     check_taken(m, run + 4, V - 1);
@@ -1047,7 +1054,6 @@ static void bpe_lies(void)
     old = get32(section + sequence);
     for (i = 0; i < 6; i++) {
         static const uint32_t last[6] = {0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000};
-        char message[60];
         snprintf(message, sizeof message, "decomposition 0 makes %d bytes of 2",
                  10 - (old < 0x80 ? 1 : old < 0x800 ? 2 : 3) + 1 + ((int)i + 1) / 2);
         put32(m->data + (section - m->data) + sequence, last[i]);
@@ -1063,8 +1069,20 @@ static void bpe_lies(void)
     old = get32(section + words + 16);
     put32(m->data + (section - m->data) + words + 16, old - 300);
     check_refused(m, words, get32(section + words) + 300, "324 runs of spaces");
+    put32(m->data + (section - m->data) + words + 16, old - 233);
+    check_refused(m, words, get32(section + words) + 233, "257 runs of spaces");
+    put32(m->data + (section - m->data) + words + 16, old - 232); /* as many as may be       */
+    put32(m->data + (section - m->data) + words, 256);
+    check_refused_at(m, run + 4 * 25, V, "token of a run of spaces 25", run + 4 * 25);
+    put32(m->data + (section - m->data) + words, 24);
     put32(m->data + (section - m->data) + words + 16, old - 900);
     check_refused(m, words + 4, get32(section + words + 4) + 300, "302 special tokens");
+    put32(m->data + (section - m->data) + words + 16, old - 3 * 255);
+    check_refused(m, words + 4, get32(section + words + 4) + 255, "257 special tokens");
+    put32(m->data + (section - m->data) + words + 16, old - 3 * 254);
+    put32(m->data + (section - m->data) + words + 4, 256);
+    check_refused_at(m, special + 24, V, "special token 2", special + 24);
+    put32(m->data + (section - m->data) + words + 4, 2);
     put32(m->data + (section - m->data) + words + 16, old);
     check_too_few_words(m);
     check_refused(m, sequence, 0x110000, "character 0");
