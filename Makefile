@@ -74,7 +74,7 @@ $B/%: examples/%.c rwkv.h $(wildcard examples/*.h) $B/flags
 # The implementation takes long to compile, so tests share it, all but those that change it or call its
 # kernels. Of these, SCALAR do without SIMD, and test_dispatch looks at which kernels are chosen, not at
 # what they do.
-SCALAR = test_quantize
+SCALAR = test_quantize test_score
 INSIDE = $(shell grep -l 'define RWKV_IMPLEMENTATION' tests/test_*.c)
 $B/rwkv.o: tests/rwkv.c tests/inside.h rwkv.h $(wildcard tests/simde/*.h) $B/flags
 	@mkdir -p $B
@@ -218,7 +218,6 @@ SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recove
 	-fno-omit-frame-pointer
 asan:
 	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g1 -DTEST_SLOW_MACHINE=1 $(SANITIZE)' \
-		SCALAR='test_quantize test_score' \
 		$(ALL:%=$B/asan/%)
 	@sh tests/run.sh $(ALL:%=$B/asan/%)
 
@@ -335,7 +334,7 @@ cover-mcdc:
 EVALUATE = test_bits test_fixtures test_forward test_state test_parallel test_score
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
-	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' SCALAR='test_quantize test_score' \
+	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' \
 		$(EVALUATE:%=$B/openmp/%) && \
 		OMP_NUM_THREADS=3 OMP_WAIT_POLICY=passive sh tests/run.sh $(EVALUATE:%=$B/openmp/%)
 
