@@ -209,8 +209,11 @@ CPPCHECK = --quiet --error-exitcode=1 --std=c99 --language=c --enable=warning,po
 	--suppress=missingIncludeSystem -DRWKV_IMPLEMENTATION -DRWKV_NO_SIMD -DCHAR_BIT=8 \
 	-DINT_MAX=2147483647 -DFLT_MANT_DIG=24 -D__linux__ -D__unix__ -D__GNUC__=12 -USEEK_END
 lint:
+	@mkdir -p $B; $(MAKE) --no-print-directory -j2 lint-cppcheck lint-analyzer
+lint-cppcheck:
 	@$(call optional,cppcheck); cppcheck $(CPPCHECK) rwkv.h && echo 'cppcheck: nothing found'
-	@mkdir -p $B; printf '#define RWKV_IMPLEMENTATION\n#include "../rwkv.h"\n' > $B/lint.c; \
+lint-analyzer:
+	@printf '#define RWKV_IMPLEMENTATION\n#include "../rwkv.h"\n' > $B/lint.c; \
 	$(call optional,gcc); \
 	gcc -O2 -fanalyzer -Werror -DRWKV_NO_SIMD -c $B/lint.c -o $B/lint.o && echo 'analyzer: nothing found'
 
@@ -396,7 +399,8 @@ oracle: $B/encode
 clean:
 	rm -rf $B
 
-.PHONY: help examples demo size baremetal web web-test test bench bench_text quality oom check lint asan \
+.PHONY: help examples demo size baremetal web web-test test bench bench_text quality oom check lint \
+	lint-cppcheck lint-analyzer asan \
 	ubsan msan tsan \
 	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate force \
 	cover cover-branches cover-kernels cover-mcdc prove soak oracle clean

@@ -4,6 +4,7 @@
 # found here, emulated where need be.
 #
 #     tests/same_archive.sh FOLDER         the last line is "N the same, M not, K not found"
+#     tests/same_archive.sh FOLDER NAME    the one of this name, after the first
 #
 # Run from the repository root; FOLDER, in it, is for what is built. CC may be given. The exit status is 1
 # if M > 0.
@@ -28,18 +29,6 @@ wasm=$(echo $wasm)
 
 have() { command -v "$1" > /dev/null 2>&1; }
 
-rm -rf "$folder"
-mkdir -p "$folder"
-# text, nothing, and what is no text; for tokens of words, of merges that normalize, and of bytes
-echo 'Once upon a time there was an old miller who had a mill by the river, and a daughter named Anna.' \
-    > "$folder/text"
-{
-    head -c 300 README.md
-    head -c 400 tests/fixtures/q8.rwkv
-    printf 'cafe\314\201 \300\301\365\377 \342\202'
-    head -c 300 README.md
-} > "$folder/mixed"
-: > "$folder/empty"
 cases='text:examples/story.rwkv empty:examples/story.rwkv mixed:tests/fixtures/bpe.rwkv
     text:tests/fixtures/bpe.rwkv mixed:tests/fixtures/f16-bytes.rwkv'
 
@@ -72,14 +61,37 @@ one() {
     head -n 5 "$at/log"
 }
 
-first=
-list > "$folder/list"
-while IFS='|' read -r name runner build; do
-    at=$folder/$(printf '%s' "$name" | tr -c 'A-Za-z0-9' _)
-    first=${first:-$at}
+at_of() { printf '%s/%s' "$folder" "$(printf '%s' "$1" | tr -c 'A-Za-z0-9' _)"; }
+first=$(at_of 'this machine')
+if [ $# -gt 1 ]; then
+    name=$2
+    at=$(at_of "$name")
+    line=$(list | awk -F'|' -v name="$name" '$1 == name')
+    [ -n "$line" ] || { echo "no line called $name" >&2; exit 1; }
+    runner=$(printf '%s' "$line" | cut -d'|' -f2)
+    build=$(printf '%s' "$line" | cut -d'|' -f3)
     mkdir -p "$at"
     one < /dev/null
-done < "$folder/list" | tee "$folder/table"
+    exit
+fi
+
+rm -rf "$folder"
+mkdir -p "$folder"
+# text, nothing, and what is no text; for tokens of words, of merges that normalize, and of bytes
+echo 'Once upon a time there was an old miller who had a mill by the river, and a daughter named Anna.' \
+    > "$folder/text"
+{
+    head -c 300 README.md
+    head -c 400 tests/fixtures/q8.rwkv
+    printf 'cafe\314\201 \300\301\365\377 \342\202'
+    head -c 300 README.md
+} > "$folder/mixed"
+: > "$folder/empty"
+list | cut -d'|' -f1 > "$folder/list"
+{
+    sh "$0" "$folder" 'this machine'
+    tail -n +2 "$folder/list" | tr '\n' '\0' | xargs -0 -P 2 -I{} sh "$0" "$folder" {}
+} | tee "$folder/table"
 same=$(grep -c 'the same archives, ' "$folder/table")
 missing=$(grep -c ' not found: ' "$folder/table")
 bad=$(($(wc -l < "$folder/list") - same - missing))

@@ -56,11 +56,12 @@ def same(what, found, expected):
 # --------------------------------------------------------------------------- numbers, the slow way
 
 def decode16(bits, exponent_bits, mantissa_bits):
+    """A double, which has every 16-bit float."""
     bias = (1 << exponent_bits - 1) - 1
     exponent, mantissa = bits >> mantissa_bits, bits & (1 << mantissa_bits) - 1
     if exponent == 0:
-        return Fraction(mantissa, 1 << mantissa_bits) * Fraction(2) ** (1 - bias)
-    return (1 + Fraction(mantissa, 1 << mantissa_bits)) * Fraction(2) ** (exponent - bias)
+        return math.ldexp(mantissa, 1 - bias - mantissa_bits)
+    return math.ldexp((1 << mantissa_bits) + mantissa, exponent - bias - mantissa_bits)
 
 
 POSITIVE = {'f16': [decode16(b, 5, 10) for b in range(0x7C00)],
@@ -74,12 +75,12 @@ def nearest16(value, kind):
     table, sign = POSITIVE[kind], 0x8000 if math.copysign(1, value) < 0 else 0
     if math.isinf(value):
         return sign | len(table)
-    x = abs(Fraction(value))
-    up = bisect_left(table, x)
-    if up == 0 or up < len(table) and table[up] == x:
+    up = bisect_left(table, abs(value))
+    if up == 0 or up < len(table) and table[up] == abs(value):
         return sign | up
-    above = table[up] if up < len(table) else table[-1] * 2 - table[-2]
-    below = x - table[up - 1]
+    x = Fraction(abs(value))
+    above = Fraction(table[up]) if up < len(table) else Fraction(table[-1]) * 2 - Fraction(table[-2])
+    below = x - Fraction(table[up - 1])
     if below == above - x:
         return sign | (up if up % 2 == 0 else up - 1)
     return sign | (up - 1 if below < above - x else up)
@@ -588,7 +589,7 @@ def hard_model(values, kind):
         values = [v for v in values if abs(v) < 60000]
         values += [0.0] * (37 * 24 - len(values))
         table = POSITIVE[kind]
-        values = [math.copysign(float(table[nearest16(abs(v), kind)]), v) for v in values]
+        values = [math.copysign(table[nearest16(abs(v), kind)], v) for v in values]
     model['head.weight'] = ((37, 24), values)
     return model
 
@@ -1710,9 +1711,9 @@ def reference_checkpoints(folder):
             if name != 'nan-value.pth':
                 kind = {1: 'f32', 2: 'f16', 3: 'bf16'}[header['type']]
                 if kind != 'f32':                # vectors were rounded when the file was made, too
-                    rounded = OrderedDict((k, (s, [math.copysign(float(POSITIVE[kind][nearest16(
-                        abs(v), kind)]), v) for v in values])) for k,
-                                          (s, values) in expected.items())
+                    rounded = OrderedDict(
+                        (k, (s, [math.copysign(POSITIVE[kind][nearest16(abs(v), kind)], v) for v in values]))
+                        for k, (s, values) in expected.items())
                 compare(name, target, expected if kind == 'f32' else rounded, kind)
             os.remove(target)
         else:
