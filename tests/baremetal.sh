@@ -67,7 +67,7 @@ END
             -DTOKENS="$tokens" "$from/story.c" "$from/board.c" -nostartfiles --specs=$libc.specs \
             -T "$at/board.ld" -lm -o "$at/story" > "$at/built" 2>&1 ||
         { echo "$name: NOT BUILT: see $at/built"; return 1; }
-    "$CC" -O2 "-DMODEL=\"$model\"" -DARENA=1000000 -DTOKENS="$tokens" "$from/story.c" "$from/desktop.c" \
+    "$CC" -O0 "-DMODEL=\"$model\"" -DARENA=1000000 -DTOKENS="$tokens" "$from/story.c" "$from/desktop.c" \
         -o "$at/desktop" -lm && "$at/desktop" > "$at/desktop.out" || return 1
     timeout 600 $emulator -M "$machine" -nographic -icount shift=0 \
         -semihosting-config enable=on,target=native -kernel "$at/story" < /dev/null > "$at/out" 2>&1
