@@ -13,7 +13,7 @@ folder=$1
 # what takes longest is first
 list() {
     cat << 'END'
-Cortex-M3|@board mps2-an385|arm-none-eabi-gcc -O2 -mthumb -mcpu=cortex-m3 @bare @low|scalar
+Cortex-M3|@board mps2-an385|arm-none-eabi-gcc -O2 -DTEST_NO_FLOATS=1 -mthumb -mcpu=cortex-m3 @bare @low|scalar
 gcc -O0||gcc -O0|
 gcc -O2||gcc -O2|
 gcc -O3||gcc -O3|

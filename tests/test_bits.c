@@ -10,6 +10,11 @@
 
 enum { TOKENS = 220 };
 
+/* Defined as 1 for a processor that has no floats: there, a minute is saved. */
+#ifndef TEST_NO_FLOATS
+#define TEST_NO_FLOATS 0
+#endif
+
 /* The first has no dimension that is a multiple of 16, and two layers. In the second the
  * sums of att.output and of ffn.value go over two blocks of 256 columns, att.receptance and
  * its like have more panels than a kernel takes at once, and with floats keys are so large
@@ -238,7 +243,7 @@ static void isas_of(const subject *u)
         rwkv_options o = options_isa(isa);
         o.chunk = 21;
         check(u, one_by_one(u, isa, &end), isa, "one by one", 1);
-        check(u, all_at_once(u, &o, 64), isa, "chunk", 21);
+        if (!TEST_NO_FLOATS) check(u, all_at_once(u, &o, 64), isa, "chunk", 21);
     }
 }
 
