@@ -57,6 +57,9 @@ help:
 	@echo 'make clean    remove $B/'
 	@echo 'CC and CFLAGS choose the compiler (now: $(CC) $(CFLAGS))'
 
+# Two things at a time, if make was not told how many
+jobs = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
+
 # With another compiler, or other options, all is built anew.
 quoted = '$(subst ','\'',$(1))'
 $B/flags: force
@@ -65,7 +68,7 @@ $B/flags: force
 force:
 
 examples:
-	@$(MAKE) --no-print-directory -j2 $(EXAMPLES)
+	@$(MAKE) --no-print-directory $(jobs) $(EXAMPLES)
 
 $B/%: examples/%.c rwkv.h $(wildcard examples/*.h) $B/flags
 	@mkdir -p $B
@@ -109,7 +112,7 @@ demo: $B/complete
 	@$B/complete --length 340 --temperature 0.6 --seed 95 examples/story.rwkv 'Once upon a time'
 
 test:
-	@$(MAKE) --no-print-directory -j2 $(TESTS) $(FUZZERS)
+	@$(MAKE) --no-print-directory $(jobs) $(TESTS) $(FUZZERS)
 	@CC='$(CC)' sh tests/run.sh $(SCRIPTS) $(TESTS) $(FUZZERS)
 
 # BENCH holds options of tests/bench.c, PEER a program to compare with. PLOT is where to draw: 1 means
@@ -209,7 +212,7 @@ CPPCHECK = --quiet --error-exitcode=1 --std=c99 --language=c --enable=warning,po
 	--suppress=missingIncludeSystem -DRWKV_IMPLEMENTATION -DRWKV_NO_SIMD -DCHAR_BIT=8 \
 	-DINT_MAX=2147483647 -DFLT_MANT_DIG=24 -D__linux__ -D__unix__ -D__GNUC__=12 -USEEK_END
 lint:
-	@mkdir -p $B; $(MAKE) --no-print-directory -j2 lint-cppcheck lint-analyzer
+	@mkdir -p $B; $(MAKE) --no-print-directory $(jobs) lint-cppcheck lint-analyzer
 lint-cppcheck:
 	@$(call optional,cppcheck); cppcheck $(CPPCHECK) rwkv.h && echo 'cppcheck: nothing found'
 lint-analyzer:
@@ -220,28 +223,33 @@ lint-analyzer:
 SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
 asan:
-	@$(MAKE) --no-print-directory -j2 B=$B/asan CFLAGS='-O1 -g1 -DTEST_SLOW_MACHINE=1 $(SANITIZE)' \
+	@$(MAKE) --no-print-directory $(jobs) B=$B/asan CFLAGS='-O1 -g1 -DTEST_SLOW_MACHINE=1 $(SANITIZE)' \
 		$(ALL:%=$B/asan/%)
 	@sh tests/run.sh $(ALL:%=$B/asan/%)
 
+# A + is for make, which does not see that a call runs make.
 # clang's, of the scalar kernels. $(call sanitize,TARGET,flags,tests): build the tests, and run them
-sanitize = $(MAKE) --no-print-directory -j2 B=$B/$(1) CC=clang \
+sanitize = $(MAKE) --no-print-directory $(jobs) B=$B/$(1) CC=clang \
 		CFLAGS='-O1 -g1 -fno-omit-frame-pointer -DRWKV_NO_SIMD -DTEST_SLOW_MACHINE=1 $(2)' $(3:%=$B/$(1)/%) && \
 	sh tests/run.sh $(3:%=$B/$(1)/%)
 sanitizer = if ! echo 'int main(void){return 0;}' | clang $(1) -x c - -o $B/has 2> /dev/null; then \
 		echo 'skipped: $@ (no clang with $(1))'; exit 0; fi
 ubsan:
-	@mkdir -p $B; $(call sanitizer,-fsanitize=undefined); $(call sanitize,ubsan,-fno-sanitize-recover=all \
+	+@mkdir -p $B; $(call sanitizer,-fsanitize=undefined); $(call sanitize,ubsan,-fno-sanitize-recover=all \
 		-fsanitize=undefined$(comma)float-cast-overflow$(comma)implicit-conversion$(comma)local-bounds,$(ALL))
 msan:
-	@mkdir -p $B; $(call sanitizer,-fsanitize=memory); $(call sanitize,msan,-fsanitize=memory,$(ALL))
+	+@mkdir -p $B; $(call sanitizer,-fsanitize=memory); $(call sanitize,msan,-fsanitize=memory,$(ALL))
 
 # One model, eight states, eight threads. Twice: with POSIX threads, and with OpenMP, whose barriers
 # clang's tool Archer tells the sanitizer of.
 ARCHER = $(firstword $(wildcard /usr/lib/llvm-*/lib/libarcher.so))
 tsan:
-	@mkdir -p $B; $(call sanitizer,-fsanitize=thread); $(call sanitize,tsan,-fsanitize=thread,test_parallel); \
-	if [ -z '$(ARCHER)' ]; then echo 'skipped: tsan with OpenMP (no libarcher.so of LLVM)'; exit 0; fi; \
+	@$(MAKE) --no-print-directory $(jobs) tsan-posix tsan-openmp
+tsan-posix:
+	+@mkdir -p $B; $(call sanitizer,-fsanitize=thread); $(call sanitize,tsan,-fsanitize=thread,test_parallel)
+tsan-openmp:
+	+@mkdir -p $B; $(call sanitizer,-fsanitize=thread -fopenmp); \
+	if [ -z '$(ARCHER)' ]; then echo 'skipped: $@ (no libarcher.so of LLVM)'; exit 0; fi; \
 	export OMP_NUM_THREADS=8 OMP_TOOL_LIBRARIES='$(ARCHER)' TSAN_OPTIONS=ignore_noninstrumented_modules=1; \
 	$(call sanitize,tsan_openmp,-fsanitize=thread -fopenmp,test_parallel)
 
@@ -252,7 +260,7 @@ MEMCHECK = $(notdir $(FUZZERS)) test_fixtures test_file test_state test_model te
 LEAKS = --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite
 valgrind:
 	@$(call optional,valgrind); \
-	$(MAKE) --no-print-directory -j2 B=$B/valgrind CFLAGS='-O2 -g -DTEST_SLOW_MACHINE=1' \
+	$(MAKE) --no-print-directory $(jobs) B=$B/valgrind CFLAGS='-O2 -g -DTEST_SLOW_MACHINE=1' \
 		$(MEMCHECK:%=$B/valgrind/%) $B/valgrind/test_parallel && \
 	RUN='valgrind -q --error-exitcode=9 $(LEAKS)' sh tests/run.sh $(MEMCHECK:%=$B/valgrind/%) && \
 	for name in on_threads several_states_at_once; do valgrind -q --error-exitcode=9 --tool=helgrind \
@@ -267,7 +275,7 @@ fuzz:
 	if ! printf 'int LLVMFuzzerTestOneInput(void){return 0;}' | \
 		clang -fsanitize=fuzzer,address -x c - -o $B/fuzz/none 2> /dev/null; then \
 		echo 'skipped: fuzz (clang has no libFuzzer here)'; exit 0; fi; \
-	$(MAKE) --no-print-directory -j2 $(FUZZERS:$B/%=$B/fuzz/%.found)
+	$(MAKE) --no-print-directory $(jobs) $(FUZZERS:$B/%=$B/fuzz/%.found)
 
 $B/fuzz/rwkv.o: tests/rwkv.c tests/inside.h rwkv.h
 	@clang -g -O1 -DRWKV_NO_SIMD $(SANITIZE) -fsanitize=fuzzer-no-link -c $< -o $@
@@ -311,19 +319,19 @@ COVERAGE = -O0 --coverage -Dalways_inline=noinline --param logical-op-non-short-
 cover:
 	@$(MAKE) --no-print-directory -k cover-branches cover-kernels cover-mcdc
 # $(call covered,folder,compiler,flags,tests)
-covered = rm -rf $(1); $(MAKE) --no-print-directory -j2 B=$(1) CC=$(2) WARNINGS='-std=c99 -w' \
+covered = rm -rf $(1); $(MAKE) --no-print-directory $(jobs) B=$(1) CC=$(2) WARNINGS='-std=c99 -w' \
 		CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' $(4:%=$(1)/%) && sh tests/run.sh $(4:%=$(1)/%)
 cover-branches:
-	@$(call optional,gcov); $(call optional,python3); \
+	+@$(call optional,gcov); $(call optional,python3); \
 	$(call covered,$B/cover,gcc,$(COVERAGE) -DRWKV_NO_SIMD,$(COVER)) && \
 	python3 tests/cover.py branches $B/cover
 cover-kernels:
-	@$(call optional,gcov); $(call optional,python3); \
+	+@$(call optional,gcov); $(call optional,python3); \
 	$(call covered,$B/cover-kernels,gcc,$(COVERAGE),test_kernels) && \
 	python3 tests/cover.py kernels $B/cover-kernels
 cover-mcdc: export LLVM_PROFILE_FILE = $B/cover-mcdc/%m.profraw
 cover-mcdc:
-	@$(call optional,clang-19); $(call optional,llvm-cov-19); $(call optional,python3); mkdir -p $B; \
+	+@$(call optional,clang-19); $(call optional,llvm-cov-19); $(call optional,python3); mkdir -p $B; \
 	if ! echo 'int main(void){return 0;}' | \
 		clang-19 -fprofile-instr-generate -x c - -o $B/has 2> /dev/null; then \
 		echo 'skipped: $@ (libclang-rt-19-dev is not installed)'; exit 0; fi; \
@@ -337,7 +345,7 @@ cover-mcdc:
 EVALUATE = test_bits test_fixtures test_forward test_state test_parallel test_score
 openmp:
 	@if [ -z '$(OPENMP)' ]; then echo 'skipped: openmp ($(CC) has none)'; exit 0; fi; \
-	$(MAKE) --no-print-directory -j2 B=$B/openmp CFLAGS='-O2 -fopenmp' \
+	$(MAKE) --no-print-directory $(jobs) B=$B/openmp CFLAGS='-O2 -fopenmp' \
 		$(EVALUATE:%=$B/openmp/%) && \
 		OMP_NUM_THREADS=3 OMP_WAIT_POLICY=passive sh tests/run.sh $(EVALUATE:%=$B/openmp/%)
 
@@ -369,14 +377,14 @@ ISAS_avx512 = scalar ssse3 avx2 avxvnni avx512 avx512vnni
 OTHER = s390x-linux-gnu arm-linux-gnueabihf wasm
 CROSS = test_dispatch test_kernels test_types test_fixtures $(if $(filter $(OTHER),$(1)),test_failures)
 # $(call emulate,TARGET,compiler,flags)
-emulate = $(MAKE) --no-print-directory -j2 B=$B/$(1) CC=$(2) CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' PTHREAD= \
+emulate = $(MAKE) --no-print-directory $(jobs) B=$B/$(1) CC=$(2) CFLAGS='$(3) -DTEST_SLOW_MACHINE=1' PTHREAD= \
 		WARNINGS='$(WARNINGS) $(FLAGS_$(1))' $(CROSS:%=$B/$(1)/%) && echo '$(1) ($(ISAS_$(1))):' && \
 	RWKV_TEST_ISAS='$(ISAS_$(1))' RUN='$(EMULATOR_$(1))' sh tests/run.sh $(CROSS:%=$B/$(1)/%)
 cross-%:
-	@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); $(call emulate,$*,$*-gcc,-O2 -static)
+	+@$(call optional,$*-gcc); $(call optional,$(EMULATOR_$*)); $(call emulate,$*,$*-gcc,-O2 -static)
 
 cross-wasm:
-	@$(call optional,clang); $(call optional,node); mkdir -p $B; \
+	+@$(call optional,clang); $(call optional,node); mkdir -p $B; \
 	if ! echo 'int main(void){return 0;}' | clang $(FLAGS_wasm) -x c - -o $B/has 2> /dev/null; then \
 		echo 'skipped: $@ (no wasi-libc, or no lld or libclang-rt-dev-wasm32 of this clang)'; exit 0; fi; \
 	$(call emulate,wasm,clang,-O2)
@@ -384,7 +392,7 @@ cross-wasm:
 # Emulated on x86-64 with AVX2, by intrinsics that are functions (not unrolled: that takes twice as
 # long to compile). Where the machine has what is emulated, `make test` runs the same kernels for real.
 cross-avx512:
-	@$(call optional,gcc); \
+	+@$(call optional,gcc); \
 	if ! grep -qsw avx2 /proc/cpuinfo; then echo 'skipped: $@ (needs AVX2)'; exit 0; fi; \
 	if grep -qsw avx512_vnni /proc/cpuinfo && grep -qsw avx_vnni /proc/cpuinfo; then \
 		echo 'skipped: $@ (make test has run these kernels on this machine itself)'; exit 0; fi; \
@@ -400,7 +408,6 @@ clean:
 	rm -rf $B
 
 .PHONY: help examples demo size baremetal web web-test test bench bench_text quality oom check lint \
-	lint-cppcheck lint-analyzer asan \
-	ubsan msan tsan \
+	lint-cppcheck lint-analyzer asan ubsan msan tsan tsan-posix tsan-openmp \
 	valgrind openmp same archives cross cross-wasm cross-avx512 fuzz mutate force \
 	cover cover-branches cover-kernels cover-mcdc prove soak oracle clean

@@ -1,5 +1,8 @@
 /* test_parallel.c: any number of parts, in any order, on any threads: one result. */
 #include "inside.h"
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include "test.h"
 #include "model.h"
 
