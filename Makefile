@@ -75,8 +75,11 @@ $B/%: examples/%.c rwkv.h $(wildcard examples/*.h) $B/flags
 	$(CC) $(CFLAGS) $(WARNINGS) $(if $(filter threads,$*),$(PTHREAD)) $< -o $@ $(LDLIBS)
 
 # The implementation takes long to compile, so tests share it, all but those that change it or call its
-# kernels. Of these, SCALAR do without SIMD where that saves minutes, and test_dispatch looks at which
-# kernels are chosen, not at what they do.
+# kernels. Of these, SCALAR do without SIMD where that saves minutes, and three are optimized less: other
+# tests look at what the kernels do when they are.
+OPTIMIZE_test_dispatch = -O0
+OPTIMIZE_test_quantize = -O1
+OPTIMIZE_test_score = -O1
 INSIDE = $(shell grep -l 'define RWKV_IMPLEMENTATION' tests/test_*.c)
 $B/rwkv.o: tests/rwkv.c tests/inside.h rwkv.h $(wildcard tests/simde/*.h) $B/flags
 	@mkdir -p $B
@@ -85,7 +88,7 @@ $B/rwkv.o: tests/rwkv.c tests/inside.h rwkv.h $(wildcard tests/simde/*.h) $B/fla
 $B/test_parallel: examples/pool.h
 $B/test_soak: $B/twin.o
 $(TESTS) $(FUZZERS): $B/%: tests/%.c $B/rwkv.o rwkv.h $(wildcard tests/*.h) $B/flags
-	@$(CC) $(CFLAGS) $(if $(filter $*,$(SCALAR)),-DRWKV_NO_SIMD) $(if $(filter $*,test_dispatch),-O0) \
+	@$(CC) $(CFLAGS) $(if $(filter $*,$(SCALAR)),-DRWKV_NO_SIMD) $(OPTIMIZE_$*) \
 		$(WARNINGS) $(PTHREAD) $< \
 		$(if $(filter $<,$(INSIDE)),,$B/rwkv.o) $(filter %/twin.o,$^) -o $@ $(LDLIBS)
 
@@ -221,10 +224,12 @@ lint-analyzer:
 
 SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
+# test_dispatch compiles all kernels, for little that is not in other tests
+ASAN = $(patsubst %,$B/asan/%,$(filter-out test_dispatch,$(ALL)))
 asan:
 	@$(MAKE) --no-print-directory $(jobs) B=$B/asan CFLAGS='-O1 -g1 -DTEST_SLOW_MACHINE=1 $(SANITIZE)' \
-		SCALAR='test_quantize test_score' $(ALL:%=$B/asan/%)
-	@sh tests/run.sh $(ALL:%=$B/asan/%)
+		SCALAR='test_quantize test_score' $(ASAN)
+	@sh tests/run.sh $(ASAN)
 
 # A + is for make, which does not see that a call runs make.
 # clang's, of the scalar kernels. $(call sanitize,TARGET,flags,tests): build the tests, and run them

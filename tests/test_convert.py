@@ -346,7 +346,7 @@ def ggmf(path, model, kind='f32', order='<', decay=lambda v: -math.exp(v), heade
 def run(*arguments, before=None, kill=None):
     """(status, standard error, peak memory in MB) of the converter."""
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen([sys.executable, '-W', 'error', TOOL, *arguments], stderr=errors,
+        process = subprocess.Popen([sys.executable, '-S', '-W', 'error', TOOL, *arguments], stderr=errors,
                                    stdout=subprocess.DEVNULL, preexec_fn=before)
         if kill:
             kill(process)

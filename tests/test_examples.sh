@@ -52,14 +52,14 @@ chat() { "$T/chat" --length 60 --seed 7 "$@" "$MODEL"; }
 programs=$(cd examples && ls ./*.c | sed 's|^./||; s|[.]c$||')
 
 # Each is compiled as it is, whole. What is tested below has one implementation for all, which takes
-# long to optimize; arena, of another kind, keeps its own.
+# long to optimize; arena, of another kind, keeps its own, without kernels.
 pthread=
 echo 'int main(void) { return 0; }' >"$T/none.c"
 $CC -pthread -o "$T/none.out" "$T/none.c" 2>/dev/null && pthread=-pthread
 # shellcheck disable=SC2086
 {
     $CC -std=c99 $CFLAGS -c -o "$T/rwkv.o" tests/rwkv.c &
-    $CC -std=c99 $CFLAGS -o "$T/arena" examples/arena.c -lm &
+    $CC -std=c99 -DRWKV_NO_SIMD $CFLAGS -o "$T/arena" examples/arena.c -lm &
     for name in $programs; do
         $CC -std=c99 -DRWKV_NO_SIMD $pthread -o "$T/whole-$name" "examples/$name.c" -lm
         [ "$name" = arena ] || $CC -std=c99 $CFLAGS -DRWKV__DONE -c -o "$T/$name.o" "examples/$name.c"
@@ -311,7 +311,7 @@ if command -v nm >/dev/null && nm "$T/arena" >"$T/symbols" 2>/dev/null && [ -s "
     check "arena: does not know malloc" [ "$(grep -c -w '[mc]alloc' "$T/symbols")" -eq 0 ]
 fi
 # shellcheck disable=SC2086
-$CC -std=c99 $CFLAGS -O0 -DARENA_BYTES=100000 -o "$T/small" examples/arena.c -lm
+$CC -std=c99 -DRWKV_NO_SIMD $CFLAGS -O0 -DARENA_BYTES=100000 -o "$T/small" examples/arena.c -lm
 check "arena: too small for the file: both numbers" \
     fails 1 "needs $(($(wc -c <"$MODEL"))) bytes, [0-9]* of 100000 .*ARENA_BYTES" \
     "$T/small" "$MODEL"

@@ -1,5 +1,5 @@
 /* test_quantize.c: model files of 8 and 4 bits, read by a decoder of their own. */
-#define RWKV__STREAMS 24 /* enough here, and ten times faster */
+#define RWKV__STREAMS 8 /* enough here, and thirty times faster */
 #define RWKV_IMPLEMENTATION
 #include "../rwkv.h"
 #include "test.h"
@@ -380,7 +380,7 @@ static void run_reverse(int n, void (*fn)(void *ctx, int i), void *ctx, void *us
 static void same_on_every_machine(void)
 {
     static const shape s = {50, 24, 16, 40, 1, RWKV_TYPE_F16, TOKENIZER_NONE, PLAIN, 7};
-    static const uint64_t expected[2] = {0xa761b82934395ff9u, 0xe5f02bc2c6e94b64u};
+    static const uint64_t expected[2] = {0xa761b82934395ff9u, 0xda0596829c6e496eu};
     model_image m = model_image_new(&s);
     int i, k;
     for (k = 0; k < 2; k++) {
