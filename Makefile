@@ -224,12 +224,10 @@ lint-analyzer:
 
 SANITIZE = -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
-# test_dispatch compiles all kernels, for little that is not in other tests
-ASAN = $(patsubst %,$B/asan/%,$(filter-out test_dispatch,$(ALL)))
 asan:
 	@$(MAKE) --no-print-directory $(jobs) B=$B/asan CFLAGS='-O1 -g1 -DTEST_SLOW_MACHINE=1 $(SANITIZE)' \
-		SCALAR='test_quantize test_score' $(ASAN)
-	@sh tests/run.sh $(ASAN)
+		SCALAR='test_dispatch test_quantize test_score' $(ALL:%=$B/asan/%)
+	@sh tests/run.sh $(ALL:%=$B/asan/%)
 
 # A + is for make, which does not see that a call runs make.
 # clang's, of the scalar kernels. $(call sanitize,TARGET,flags,tests): build the tests, and run them

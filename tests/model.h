@@ -1188,6 +1188,12 @@ static inline rwkv_options options_isa(const char *isa)
     return o;
 }
 
+/* These have no fused multiply-add where a test is compiled for any x86-64.    */
+static inline int isa_is_slow(const char *isa)
+{
+    return strcmp(isa, "scalar") == 0 || strcmp(isa, "ssse3") == 0;
+}
+
 /* A parallel hook: all parts, the last one first.                            */
 static inline void run_backwards(int n, void (*fn)(void *ctx, int i), void *ctx, void *user)
 {

@@ -253,8 +253,8 @@ static void chunks_of(const subject *u)
     int i, chunk;
     for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
         rwkv_options o = options_isa(isa);
-        /* scalar and ssse3 have no fused multiply-add, so are slow, and the same code */
-        const int step = i == 0 || strcmp(isa, "ssse3") == 0 || TEST_SLOW_MACHINE ? 21 : 1;
+        /* the slow ones have the same code */
+        const int step = isa_is_slow(isa) || TEST_SLOW_MACHINE ? 21 : 1;
         for (chunk = 1; chunk <= 64; chunk += step) {
             o.chunk = chunk;
             check(u, all_at_once(u, &o, 64), isa, "chunk", chunk);

@@ -19,9 +19,6 @@ enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 static const int chunks[] = {1, 2, 7, 3, 13, 12, 64, 16};
 enum { N_CHUNKS = sizeof chunks / sizeof *chunks };
 
-/* These have no fused multiply-add where a test is compiled for any x86-64.    */
-static int is_slow(const char *isa) { return strcmp(isa, "scalar") == 0 || strcmp(isa, "ssse3") == 0; }
-
 /* What is true: the state and the logits after each number of tokens, token by
  * token, on one thread, scalar, chunk 1.                                     */
 typedef struct truth {
@@ -179,7 +176,7 @@ static void check_shape(const shape *s)
     int i, c, k;
     for (i = 0; (isa = rwkv_isa_available(i)) != NULL; i++) {
         /* every other chunk: all numbers of tokens are still seen, in the largest */
-        for (c = 0; c < N_CHUNKS; c += is_slow(isa) ? 2 : 1) {
+        for (c = 0; c < N_CHUNKS; c += isa_is_slow(isa) ? 2 : 1) {
             for (k = 0; k < (chunks[c] == 1 || chunks[c] == 13 ? 3 : 1); k++) {
                 rwkv_options o = options_isa(isa);
                 rwkv_model *model;
@@ -267,7 +264,7 @@ static void check_long(rwkv_type type)
         truth_at[t + 1] = saved(one, &bytes);
     }
     for (i = 0; (o.isa = rwkv_isa_available(i)) != NULL; i++) {
-        const int slow = is_slow(o.isa);
+        const int slow = isa_is_slow(o.isa);
         for (c = 0; c < (i == 0 ? 1 : slow ? 3 : 6); c++) {
             rwkv_model *other;
             o.chunk = some_chunks[c];
